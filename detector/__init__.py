@@ -1,0 +1,70 @@
+"""Find exposed body parts in pictures and say whether a picture is safe.
+
+    import detector
+    model = detector.load()
+    found = model.detect("in.jpg")
+    verdict = detector.classify(found)
+
+Importing this loads neither torch nor onnxruntime; a model does, when it is loaded.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from detector.classes import ALL_CLASSES, CLASSES, NSFW_CLASSES, canonical_class
+
+if TYPE_CHECKING:
+    from detector.detections import Detections
+    from detector.models import list_models, load
+    from detector.open_nsfw import OpenNSFW
+    from detector.picture import Limits, Picture
+    from detector.policy import Policy, list_policies, load_policy
+    from detector.verdict import Verdict, classify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALL_CLASSES",
+    "CLASSES",
+    "NSFW_CLASSES",
+    "Detections",
+    "Limits",
+    "OpenNSFW",
+    "Picture",
+    "Policy",
+    "Verdict",
+    "__version__",
+    "canonical_class",
+    "classify",
+    "list_models",
+    "list_policies",
+    "load",
+    "load_policy",
+]
+
+# Where each lazily imported name lives: numpy, Pillow and the engines are loaded when they are first needed.
+_LAZY = {
+    "Detections": "detector.detections",
+    "Limits": "detector.picture",
+    "OpenNSFW": "detector.open_nsfw",
+    "Picture": "detector.picture",
+    "Policy": "detector.policy",
+    "Verdict": "detector.verdict",
+    "classify": "detector.verdict",
+    "list_models": "detector.models",
+    "list_policies": "detector.policy",
+    "load": "detector.models",
+    "load_policy": "detector.policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

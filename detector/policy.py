@@ -1,0 +1,141 @@
+"""A named, versioned policy: what counts as found, and what is said about a picture.
+
+The same file also says what is hidden and how; that part (`[hide]`) is read by `censor.policy`, which knows styles.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detector.classes import NSFW_CLASSES, canonical_class, canonical_classes
+from detector.config import from_table, nearest, read_toml
+from detector.errors import PolicyError, UsageError
+from detector.paths import configs_dir
+
+__all__ = ["DetectRules", "Policy", "VerdictRules", "list_policies", "load_policy", "read_policy_file"]
+
+# What a second opinion between `safe_below` and `nsfw_above` means when the detector found nothing.
+UNSURE_MEANS = ("safe", "review")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectRules:
+    """What counts as found.
+
+    Attributes:
+        score_thresh: lowest score that counts, for classes not named in `score_thresh_by_class`.
+        score_thresh_by_class: the same for single classes; any spelling of a class name.
+        tiles: look at large pictures and group photos in overlapping tiles too: slower, finds small parts.
+    """
+
+    score_thresh: float = 0.25
+    score_thresh_by_class: dict[str, float] = field(default_factory=dict)
+    tiles: bool = False
+
+    def __post_init__(self) -> None:
+        by_class = {_policy_class(name): value for name, value in self.score_thresh_by_class.items()}
+        for name, value in {"score_thresh": self.score_thresh, **by_class}.items():
+            if not 0 < value <= 1:
+                raise PolicyError(f"{name}: a score threshold must lie in (0, 1]; got {value}")
+        object.__setattr__(self, "score_thresh_by_class", by_class)
+
+    def thresholds(self, classes: tuple[str, ...]) -> dict[str, float]:
+        """Return the threshold of each of these classes."""
+        return {name: self.score_thresh_by_class.get(name, self.score_thresh) for name in classes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictRules:
+    """What is said about a picture.
+
+    Attributes:
+        nsfw_classes: a picture with one of these is nsfw; the score of the verdict is the highest of theirs.
+        second_opinion: whether the whole-picture classifier is asked too.
+        safe_below: a second opinion under this says safe.
+        nsfw_above: a second opinion over this says nsfw; between the two it is unsure.
+        unsure: `safe` or `review`: the verdict when the detector found nothing and the second opinion is unsure.
+    """
+
+    nsfw_classes: tuple[str, ...] = NSFW_CLASSES
+    second_opinion: bool = True
+    safe_below: float = 0.2
+    nsfw_above: float = 0.8
+    unsure: str = "safe"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nsfw_classes", _policy_classes(self.nsfw_classes))
+        if not 0 <= self.safe_below <= self.nsfw_above <= 1:
+            raise PolicyError(
+                f"0 <= safe_below <= nsfw_above <= 1 must hold; got {self.safe_below} and {self.nsfw_above}"
+            )
+        if self.unsure not in UNSURE_MEANS:
+            raise PolicyError(f"unsure must be one of {', '.join(UNSURE_MEANS)}; got {self.unsure!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What counts as found and what is said about it, under a name and a version that every result carries."""
+
+    name: str
+    version: int
+    summary: str = ""
+    detect: DetectRules = field(default_factory=DetectRules)
+    verdict: VerdictRules = field(default_factory=VerdictRules)
+
+    @property
+    def label(self) -> str:
+        """`name@version`, as results carry it."""
+        return f"{self.name}@{self.version}"
+
+
+def _policy_class(name: str) -> str:
+    try:
+        return canonical_class(name)
+    except UsageError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _policy_classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return canonical_classes(names)
+    except UsageError as error:
+        raise PolicyError(str(error)) from error
+
+
+def list_policies() -> list[str]:
+    """Return the names of the policies that are installed, sorted."""
+    return sorted(path.stem for path in (configs_dir() / "policies").glob("*.toml"))
+
+
+def read_policy_file(name: str | Path) -> tuple[dict[str, Any], str]:
+    """Return the table of a policy and the place to name in messages.
+
+    Args:
+        name: a policy that is installed, such as `default`, or the path of a TOML file (anything with a folder or
+            the suffix `.toml` in it).
+
+    Raises:
+        PolicyError: when there is no such policy, with the nearest named, or the file is not TOML.
+    """
+    path = Path(name)
+    if path.suffix != ".toml" and len(path.parts) == 1:
+        known = list_policies()
+        if str(name) not in known:
+            raise PolicyError(
+                f"a policy must be one of {', '.join(known)}, or a .toml file; got {str(name)!r}"
+                + nearest(str(name), known)
+            )
+        path = configs_dir() / "policies" / f"{name}.toml"
+    return read_toml(path), path.name
+
+
+def load_policy(name: str | Path | Policy = "default") -> Policy:
+    """Load a policy by name or path; a `Policy` is returned as it is.
+
+    Raises:
+        PolicyError: when it is not there, or says something that is not understood.
+    """
+    if isinstance(name, Policy):
+        return name
+    table, where = read_policy_file(name)
+    return from_table(Policy, {key: value for key, value in table.items() if key != "hide"}, where)
