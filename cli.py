@@ -1,0 +1,3 @@
+from censor.cli import main
+
+main()

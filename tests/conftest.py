@@ -1,0 +1,42 @@
+"""Shared fixtures: the rendered mannequins, and no network for anybody."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MANNEQUINS = ROOT / "tests" / "data" / "mannequins"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def example() -> Path:
+    return ROOT / "examples" / "in.jpg"
+
+
+@pytest.fixture(scope="session")
+def mannequins() -> list[Path]:
+    return sorted(MANNEQUINS.glob("*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def annotations() -> dict[str, Any]:
+    return json.loads((MANNEQUINS / "annotations.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test runs must stay silent: any attempt to connect fails it."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"the network was asked for: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
