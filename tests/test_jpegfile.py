@@ -220,6 +220,33 @@ def test_segments_between_scans_are_gone_and_tables_there_stay() -> None:
     assert once == rewrite_jpeg(jpeg(progressive=True))
 
 
+def test_header_fields_that_decoders_ignore_are_written_as_they_must_be() -> None:
+    clean = rewrite_jpeg(PLAIN)
+    for offset, value in ((-3, 7), (-2, 0), (-1, 0x5A)):
+        assert rewrite_jpeg(scan_header(PLAIN, 0, offset, value)) == clean
+    # The first scan of a progressive picture has only first coefficients: no AC table is used.
+    assert rewrite_jpeg(scan_header(PROGRESSIVE, 0, -4, 0x13)) == rewrite_jpeg(scan_header(PROGRESSIVE, 0, -4, 0x10))
+
+
+def test_a_quantisation_table_that_comes_too_late_for_its_component_is_gone() -> None:
+    """Decoders take a component's table at its first scan; what is set later would only ride along."""
+    late = segment(0xDB, b"\0" + (MARK * 6)[:64])
+    data = reordered(PROGRESSIVE, lambda scans: [scans[0], late + scans[1], *scans[2:]])
+    once = rewrite_jpeg(data)
+    assert np.array_equal(pixels(once), pixels(data))
+    assert once == rewrite_jpeg(PROGRESSIVE)
+
+
+@pytest.mark.parametrize("cut_jfif", [0, 5])
+def test_segments_too_short_for_a_decoder_decide_nothing(cut_jfif: int) -> None:
+    short = segment(0xE0, b"JFIF\0" + bytes(8)), segment(0xEE, b"Adobe" + bytes(6))
+    rgb = segment(0xEE, b"Adobe" + bytes(7)) if cut_jfif else b""
+    data = after_soi(without_jfif(jpeg(subsampling=0)), *short, rgb)
+    once = rewrite_jpeg(data)
+    assert np.array_equal(pixels(once), pixels(data))
+    assert 0xE0 not in [marker for marker, _ in segments(once)]
+
+
 def test_the_profile_is_the_one_given_whatever_its_length() -> None:
     profile = bytes(range(256)) * 1024  # five segments
     once = rewrite_jpeg(PLANTS["icc text"](jpeg()), icc_profile=profile)
@@ -270,6 +297,38 @@ def long_segment(data: bytes, marker: int) -> bytes:
     return data[:start] + segment(marker, data[start + 4 : end] + b"\0" * 7) + data[end:]
 
 
+def scan_starts(data: bytes) -> list[int]:
+    """Where the scans of a progressive file begin, each with the tables that stand before it, and where the last ends.
+
+    Only for files without restart markers, made by Pillow: their entropy-coded data holds no FF but FF 00.
+    """
+    starts, position = [], segment_at(data, 0xC2)[1]
+    while data[position : position + 2] != b"\xff\xd9":
+        starts.append(position)
+        while data[position + 1] != 0xDA:
+            position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+        position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+        while data[position] != 0xFF or data[position + 1] == 0:
+            position += 1
+    return [*starts, position]
+
+
+def reordered(data: bytes, order: Callable[[list[bytes]], list[bytes]]) -> bytes:
+    """Put a progressive file's scans into another order."""
+    starts = scan_starts(data)
+    scans = [data[start:end] for start, end in itertools.pairwise(starts)]
+    return data[: starts[0]] + b"".join(order(scans)) + b"\xff\xd9"
+
+
+def scan_header(data: bytes, number: int, offset: int, value: int) -> bytes:
+    """Change one of the last bytes of a scan's header: -3 and -2 the band, -1 the bits, -4 the tables."""
+    at = -1
+    for _ in range(number + 1):
+        at = data.index(b"\xff\xda", at + 1)
+    end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return data[: end + offset] + bytes([value]) + data[end + offset + 1 :]
+
+
 PLAIN, RESTARTS, PROGRESSIVE = jpeg(), jpeg(restart_marker_blocks=3), jpeg(progressive=True)
 HEADER_END = segment_at(PLAIN, 0xDA)[1]
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -307,12 +366,21 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a component that is not there": (swap(PLAIN, b"\xff\xda\0\x0c\3\1\0", b"\xff\xda\0\x0c\3\7\0"), "of the frame"),
     "a component twice": (with_ids(PLAIN, b"\1\1\2"), "distinct"),
     "scans over scans": (second_scan(PLAIN), "what no scan before it brought"),
-    "a progressive scan twice": (
-        (lambda d, s: d[: s[1]] + d[s[0] :])(
-            PROGRESSIVE, [m for m in range(len(PROGRESSIVE)) if PROGRESSIVE[m : m + 2] == b"\xff\xda"]
-        ),
-        "what no scan before it brought",
-    ),
+    "a progressive scan twice": (reordered(PROGRESSIVE, lambda s: [s[0], *s]), "what no scan before it brought"),
+    "a band before its first coefficient": (reordered(PROGRESSIVE, lambda s: s[1:] + s[:1]), "what no scan before"),
+    "a refinement before what it refines": (reordered(PROGRESSIVE, lambda s: s[::-1]), "what no scan before"),
+    "a band with the first coefficient": (scan_header(PROGRESSIVE, 0, -2, 5), "one band, one bit deeper"),
+    "a band that ends too far": (scan_header(PROGRESSIVE, 1, -2, 64), "one band, one bit deeper"),
+    "a band of several components": (scan_header(PROGRESSIVE, 0, -3, 1), "one band, one bit deeper"),
+    "bits that no picture has": (scan_header(PROGRESSIVE, 0, -1, 14), "one band, one bit deeper"),
+    "two bits deeper": (scan_header(PROGRESSIVE, 0, -1, 0x31), "one band, one bit deeper"),
+    "no sampling": (swap(PLAIN, b"\x03\x01\x22", b"\x03\x01\x02"), "sampled 1 to 4 times"),
+    "a component's table out of range": (swap(PLAIN, b"\x03\x01\x22\0", b"\x03\x01\x22\4"), "with tables 0 to 3"),
+    "a quantisation table of 24 bits": (before_sos(PLAIN, segment(0xDB, b"\x23" + bytes(128))), "8 or 16 bits"),
+    "a quantisation table in slot 4": (before_sos(PLAIN, segment(0xDB, b"\x04" + bytes(64))), "slots 0 to 3"),
+    "half a quantisation table": (before_sos(PLAIN, segment(0xDB, b"\x00" + bytes(32))), "64 values"),
+    "a Huffman table in slot 4": (before_sos(PLAIN, segment(0xC4, b"\x04" + bytes(16))), "slots 0 to 3"),
+    "half a Huffman table": (before_sos(PLAIN, segment(0xC4, b"\0\0\2" + bytes(14) + b"\1")), "prefix code"),
     "a restart marker too many": (PLAIN[: HEADER_END + 9] + b"\xff\xd0" + PLAIN[HEADER_END + 9 :], "0 restart markers"),
     "a restart marker too few": (swap(RESTARTS, b"\xff\xd1", b""), "restart markers in order"),
     "restart markers out of order": (swap(RESTARTS, b"\xff\xd1", b"\xff\xd2"), "restart markers in order"),
