@@ -31,7 +31,7 @@ class Canvas(Protocol):
         """1, 3 or 4."""
 
     def read(self, box: Box) -> Pixels:
-        """Return a fresh, contiguous copy of the pixels of a box inside the picture."""
+        """Return the pixels of a box inside the picture: contiguous, a copy, perhaps read-only."""
 
     def write(self, box: Box, pixels: Pixels) -> None:
         """Replace the pixels of a box inside the picture."""
@@ -66,7 +66,7 @@ class ArrayCanvas:
         return int(self._array.shape[2])
 
     def read(self, box: Box) -> Pixels:
-        """Return a fresh, contiguous copy of the pixels of a box inside the picture."""
+        """Return the pixels of a box inside the picture: contiguous, a copy, perhaps read-only."""
         return self._array[slices(box, (0, 0, 0, 0))].copy(order="C")
 
     def write(self, box: Box, pixels: Pixels) -> None:
@@ -100,8 +100,8 @@ class ImageCanvas:
         return CHANNELS[self._image.mode]
 
     def read(self, box: Box) -> Pixels:
-        """Return a fresh, contiguous copy of the pixels of a box inside the picture."""
-        return np.array(self._image.crop(box)).reshape(box[3] - box[1], box[2] - box[0], self.channels)
+        """Return the pixels of a box inside the picture: contiguous, a copy, perhaps read-only."""
+        return np.asarray(self._image.crop(box)).reshape(box[3] - box[1], box[2] - box[0], self.channels)
 
     def write(self, box: Box, pixels: Pixels) -> None:
         """Replace the pixels of a box inside the picture."""

@@ -26,9 +26,9 @@ __all__ = ["Painted", "Region", "needs_colour", "paint", "paint_image", "whole"]
 
 Pixels = NDArray[np.uint8]
 
-# Painted in bands of about this many pixels: small enough to stay in the processor's cache for most regions, and to
-# add little to what a 50-megapixel picture needs anyway.
-BAND_PIXELS = 1 << 20
+# Painted in bands of about this many pixels, so that no more than a few megabytes stand beside the picture itself;
+# from 1 << 16 to 1 << 20 the time is the same within a fifth, and shortest here.
+BAND_PIXELS = 1 << 18
 
 OPAQUE = 255
 
