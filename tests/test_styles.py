@@ -58,6 +58,7 @@ def test_named_colours_are_colours():
         ({"feather": float("inf")}, "feather must be a number"),
         ({"cells": 9}, "cells must be a whole number from 1 to 8; got 9"),
         ({"cells": 0}, "cells must be a whole number"),
+        ({"cells": True}, "cells must be a whole number"),
         ({"cells": 4.0}, "cells must be a whole number"),
         ({"colour": "no such"}, "a colour must be"),
     ],
