@@ -79,8 +79,8 @@ def decoding(name: str, kind: str | None) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__
         raise InputError(
-            f"{name}: a picture must decode without errors; as {kind or 'pixels'} it does not ({reason}); "
-            "it is truncated, corrupt, or of a kind that is not supported; export it again"
+            f"{name}: a picture must decode without errors; this {kind or 'one'} does not: {reason}; "
+            "it is truncated, corrupt or of an unsupported kind; export it again"
         ) from error
 
 

@@ -7,24 +7,33 @@ checked or removed before Pillow sees it.
 """
 
 import io
-import re
 import struct
-import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
+from detector.containers import (
+    check_png,
+    exif_orientation,
+    gif_size,
+    png_size,
+    riff_chunks,
+    several_frames,
+    webp_size,
+    without_exif_item,
+)
 from detector.errors import InputError
 from detector.limits import Limits
 from detector.tiff import BITS, PHOTOMETRIC, decodable_tiff, read_tiff_directory
 
-__all__ = ["EncodeHints", "Header", "exif_orientation", "open_decoder", "read_header", "sniff"]
+__all__ = ["EncodeHints", "Header", "open_decoder", "read_header", "sniff"]
 
 FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF or HEIC"
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
+_SIZES = {"PNG": png_size, "WEBP": webp_size, "GIF": gif_size}
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -102,26 +111,32 @@ def sniff(data: bytes, name: str) -> str:
     raise InputError(f"{name}: a picture must be {FORMATS}; got a file that begins with {data[:8]!r}; convert it first")
 
 
-def read_header(data: bytes, name: str, limits: Limits) -> Header:
+def read_header(data: bytes, kind: str, name: str, limits: Limits) -> Header:
     """Read a picture file's header and check it against the limits; decodes no pixels.
 
+    Args:
+        data: the whole file.
+        kind: as `sniff` gives it.
+        name: for errors.
+        limits: what it is checked against.
+
     Raises:
-        InputError: when the format is not known, the header is broken, or there are several frames or pages.
+        InputError: when the header is broken, or there are several frames or pages.
+        Exception: Pillow's, of any class, when it finds the header broken.
         LimitError: when the picture is larger than the limits allow.
     """
-    kind = sniff(data, name)
     if kind == "TIFF":
         return _tiff_header(data, name, limits)
-    if kind == "WEBP":
-        limits.check_size(*_webp_size(data, name), name)  # its decoder sets the canvas aside when it is made
+    # WebP's decoder sets the canvas aside as soon as it is made, and Pillow warns of large GIFs.
+    if kind in _SIZES:
+        limits.check_size(*_SIZES[kind](data, name), name)
     orientation = 1
     if kind == "PNG":
-        limits.check_size(*_png_size(data, name), name)
-        orientation = exif_orientation(_check_png(data, name))
+        orientation = exif_orientation(check_png(data, name))
     image = open_decoder(data, kind, name, limits)
     limits.check_size(*image.size, name)
-    if kind != "PNG" and getattr(image, "is_animated", False):
-        raise _several_frames(name)
+    if kind in ("WEBP", "AVIF", "HEIF") and getattr(image, "is_animated", False):
+        raise several_frames(name)
     exif = image.info.get("exif")
     if kind in ("JPEG", "WEBP", "AVIF"):  # a HEIF decoder has turned the picture already, GIF and BMP have none
         orientation = exif_orientation(exif if isinstance(exif, bytes) else b"")
@@ -164,7 +179,7 @@ def open_decoder(
     if kind == "AVIF":
         from PIL.AvifImagePlugin import AvifImageFile
 
-        return AvifImageFile(io.BytesIO(_without_exif_item(data)))
+        return AvifImageFile(io.BytesIO(without_exif_item(data)))
     if kind == "TIFF":
         from PIL.TiffImagePlugin import TiffImageFile
 
@@ -180,39 +195,11 @@ def open_decoder(
     return _open_heif(stream, name)
 
 
-def exif_orientation(exif: bytes) -> int:
-    """Return the orientation, 1..8, that an EXIF block states; 1 when it states none or is broken.
-
-    As browsers do, only a single SHORT in the first directory counts.
-    """
-    tiff = re.sub(rb"\A(?:Exif\0\0)+", b"", exif)
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", tiff, 4)
-        (count,) = struct.unpack_from(order + "H", tiff, start)
-        for i in range(count):
-            tag, kind, values, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
-            if tag == 0x0112:
-                return value if kind == 3 and values == 1 and 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # it reaches over its end: whatever it says, it does not say an orientation
-    return 1
-
-
 class _Jpeg(JpegImageFile):
     """A JPEG file, of which only its first picture exists: MPO's and gain maps' further ones are never looked at."""
 
     def _read_dpi_from_exif(self) -> None:
         """Leave EXIF alone: Pillow would read all of it, and warn where it is broken."""
-
-
-def _several_frames(name: str) -> InputError:
-    return InputError(
-        f"{name}: a picture must have one frame; this one is an animation; "
-        "hiding something in its first frame only would show the others; save the frames as pictures and pass those"
-    )
 
 
 def _open_heif(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
@@ -229,7 +216,7 @@ def _open_heif(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
 
 def _hints(image: ImageFile.ImageFile, data: bytes, kind: str) -> EncodeHints:
     if kind == "WEBP":
-        return EncodeHints(lossless=any(name == b"VP8L" for name, _, _ in _riff_chunks(data)))
+        return EncodeHints(lossless=b"VP8L" in riff_chunks(data))
     if kind in ("PNG", "BMP", "GIF"):
         return EncodeHints(lossless=True)
     if not isinstance(image, JpegImageFile):
@@ -257,100 +244,3 @@ def _tiff_header(data: bytes, name: str, limits: Limits) -> Header:
         bits=directory.scalars.get(BITS, 1),
         inverted=directory.scalars.get(PHOTOMETRIC, 0) == 0,
     )
-
-
-def _png_size(data: bytes, name: str) -> tuple[int, int]:
-    if data[12:16] != b"IHDR" or len(data) < 33:
-        raise InputError(f"{name}: a PNG must begin with its header; this one does not; it is corrupt; export it again")
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
-
-
-def _check_png(data: bytes, name: str) -> bytes:
-    """Walk over a PNG's chunks: one picture, whole and with right checksums. Returns the EXIF chunk's bytes."""
-    at, animations, exif = 8, 0, b""
-    while True:
-        kind = data[at + 4 : at + 8]
-        (length,) = struct.unpack(">I", data[at : at + 4].rjust(4, b"\0"))
-        end = at + 12 + length
-        if len(kind) < 4 or end > len(data):
-            raise InputError(f"{name}: a PNG must be whole; this one is truncated; export it again")
-        if kind == b"fdAT":
-            raise _several_frames(name)
-        if kind == b"acTL":
-            animations += 1
-            # A count of 1 without frames of its own is a still picture; anything else makes Pillow warn.
-            if animations > 1 or data[at + 8 : at + 12] != b"\0\0\0\1":
-                raise _several_frames(name)
-        elif kind == b"eXIf" and not exif:
-            exif = data[at + 8 : end - 4]
-        # Pillow checks those before the first IDAT, and neither IDAT nor what follows.
-        if kind in (b"IDAT", b"PLTE", b"IEND") and data[end - 4 : end] != struct.pack(
-            ">I", zlib.crc32(memoryview(data)[at + 4 : end - 4])
-        ):
-            raise InputError(f"{name}: a PNG's checksums must be right; {kind.decode()}'s is not; export it again")
-        if kind == b"IEND":
-            return exif
-        at = end
-
-
-def _riff_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Return (name, start, size) of a RIFF file's chunks."""
-    chunks, at = [], 12
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        chunks.append((name, at + 8, size))
-        at += 8 + size + size % 2
-    return chunks
-
-
-def _webp_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) of a WebP's canvas, from its first chunk."""
-    kind, body = data[12:16], data[20:30]
-    if kind == b"VP8X" and len(body) == 10:
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L" and body[:1] == b"\x2f" and len(body) >= 5:
-        bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a" and len(body) == 10:
-        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-    raise InputError(f"{name}: a WebP must begin with its header; this one does not; it is corrupt; export it again")
-
-
-def _without_exif_item(data: bytes) -> bytes:
-    """Return an AVIF file in which EXIF items have another type.
-
-    Pillow would read all of it, and warn where it is broken. The orientation comes from the container's own
-    properties, which take precedence in AVIF.
-    """
-    patched: bytearray | None = None
-    for at in _exif_items(data, 0, len(data), (b"meta", b"iinf", b"infe")):
-        patched = patched if patched is not None else bytearray(data)
-        patched[at : at + 4] = b"skip"
-    return data if patched is None else bytes(patched)
-
-
-def _exif_items(data: bytes, start: int, end: int, path: tuple[bytes, ...]) -> list[int]:
-    """Return where, inside the boxes of the given path, item types of value Exif stand."""
-    found: list[int] = []
-    at = start
-    while at + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, at)
-        body = at + 8
-        if size == 1 and at + 16 <= end:
-            (size,) = struct.unpack_from(">Q", data, body)
-            body += 8
-        stop = end if size == 0 else min(at + size, end)
-        if size and at + size < body:
-            break
-        if kind == path[0]:
-            if len(path) == 1:
-                # version, flags, item id (4 bytes from version 3 on), protection index, then the type
-                kind_at = body + (10 if data[body : body + 1] == b"\3" else 8)
-                found += [kind_at] if data[kind_at : kind_at + 4] == b"Exif" else []
-            else:
-                # iinf: version and flags, and a count of 2 bytes (4 from version 1 on); meta: version and flags
-                skip = 4 if kind == b"meta" else 6 if data[body : body + 1] == b"\0" else 8
-                found += _exif_items(data, body + skip, stop, path[1:])
-        at = stop
-    return found

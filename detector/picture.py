@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from detector.containers import exif_orientation
 from detector.decode import CancellableBytes, Colour, composites, decoding, fresh, normalise, to_srgb, turned
 from detector.errors import InputError, UsageError
-from detector.formats import EncodeHints, Header, exif_orientation, open_decoder, read_header
+from detector.formats import EncodeHints, Header, open_decoder, read_header, sniff
 from detector.limits import Limits, read_file_object, read_path
 
 __all__ = ["EncodeHints", "Limits", "Picture", "Source"]
@@ -172,8 +173,9 @@ class Picture:
     def _of_data(cls, data: bytes, name: str, limits: Limits) -> Self:
         if not data:
             raise InputError(f"{name}: a picture file must not be empty; got 0 bytes")
-        with decoding(name, "a picture file"):
-            header = read_header(data, name, limits)
+        kind = sniff(data, name)
+        with decoding(name, kind):
+            header = read_header(data, kind, name, limits)
         return cls(name, data, None, header, limits)
 
     @classmethod
