@@ -64,8 +64,8 @@ def encode_jpeg(image: Image.Image, coding: JpegCoding, *, icc_profile: bytes | 
     if coding.qtables is None:
         options["quality"] = coding.quality
     else:
-        # A CMYK source has a fourth, for black.
-        options["qtables"] = [list(table) for table in coding.qtables[: len(image.getbands())]]
+        # Tables beyond the picture's components (black's, of a CMYK source) are not written.
+        options["qtables"] = [list(table) for table in coding.qtables]
     if icc_profile is not None:
         options["icc_profile"] = icc_profile
     if coding.progressive:

@@ -145,12 +145,20 @@ def test_gif_keeps_up_to_256_colours_exactly(colours: int) -> None:
 
 
 def test_gif_has_one_bit_of_alpha() -> None:
-    image = drawing(mode="RGBA")
-    back = np.asarray(reopened(encode(image, from_array("RGBA"), "GIF")).convert("RGBA"))
-    wanted = np.asarray(image)
+    """With more colours than entries, and black both shown and under clear pixels."""
+    wanted = np.array(drawing(mode="RGBA"))
+    wanted[5:9, 40:60] = [0, 0, 0, 255]
+    wanted[20, 40:42, 3] = [127, 128]
+    back = np.asarray(reopened(encode(Image.fromarray(wanted), from_array("RGBA"), "GIF")).convert("RGBA"))
     assert np.array_equal(back[..., 3], np.where(wanted[..., 3] < 128, 0, 255))
     shown = wanted[..., 3] >= 128
-    assert np.abs(back[shown].astype(float) - wanted[shown]).mean() < 8
+    assert np.abs(back[shown][:, :3].astype(float) - wanted[shown][:, :3]).mean() < 8
+
+
+def test_a_cmyk_jpeg_gives_its_first_three_tables() -> None:
+    tables = [[value] * 64 for value in (2, 3, 4, 5)]
+    picture = Picture.open(saved(drawing(mode="CMYK"), "JPEG", qtables=tables))
+    assert jpeg_facts(encode(picture.load(), picture))[0] == tables[:3]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -369,7 +377,7 @@ def test_a_failing_encoder_is_our_error(failure: Exception, monkeypatch: pytest.
 
 @pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="pillow-heif is installed")
 def test_heic_without_its_package_says_what_to_install() -> None:
-    with pytest.raises(OutputError, match=r"pip install 'retina-censor\[heif\]'"):
+    with pytest.raises(OutputError, match=r"^writing HEIC needs .*; pip install 'retina-censor\[heif\]'"):
         encode(drawing(), from_array(), "HEIF")
 
 
