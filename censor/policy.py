@@ -1,7 +1,7 @@
 """The `[hide]` part of a policy: which classes are hidden, and how."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class StyleOverride:
     grow: float | None = None
     feather: float | None = None
     colour: str | None = None
+    cells: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +35,19 @@ class HideRules:
 
     Attributes:
         classes: the classes to hide, in any spelling.
-        style, shape, grow, feather, colour: as in `censor.styles.Style`; the colour as a name or `#rrggbb`.
+        style, shape, grow, feather, colour, cells: as in `censor.styles.Style`; the colour as a name or `#rrggbb`.
         by_class: the same keys for single classes.
         fallback: `whole` covers the whole picture when the verdict is not safe and no region explains it; `none`
             leaves it as it is and asks for a person.
     """
 
     classes: tuple[str, ...] = NSFW_CLASSES
-    style: str = "blur"
+    style: str = "pixelate"
     shape: str = "rectangle"
     grow: float = 0.2
     feather: float = 0.0
     colour: str = "black"
+    cells: int = 6
     by_class: dict[str, StyleOverride] = field(default_factory=dict)
     fallback: str = "none"
 
@@ -64,9 +66,8 @@ class HideRules:
     def style_of(self, label: str) -> Style:
         """Return how a class is hidden; the common style for a label without one of its own."""
         own = self.by_class.get(label, StyleOverride())
-        parts = {name: getattr(own, name) for name in ("style", "shape", "grow", "feather", "colour")}
         merged: dict[str, Any] = {
-            name: getattr(self, name) if value is None else value for name, value in parts.items()
+            key.name: getattr(self if getattr(own, key.name) is None else own, key.name) for key in fields(own)
         }
         return Style(**{**merged, "colour": parse_colour(merged["colour"])})
 

@@ -10,7 +10,8 @@ Floats = NDArray[np.float32]
 
 def box_area(boxes: Floats) -> Floats:
     """Return the areas (N,) of boxes (N, 4), in square pixels."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    area: Floats = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return area
 
 
 def box_cxcywh_to_xyxy(boxes_cxcywh: Floats) -> Floats:
@@ -22,15 +23,16 @@ def box_cxcywh_to_xyxy(boxes_cxcywh: Floats) -> Floats:
 def _intersection(boxes1: Floats, boxes2: Floats) -> Floats:
     low = np.maximum(boxes1[:, None, :2], boxes2[None, :, :2])  # (N, M, 2)
     high = np.minimum(boxes1[:, None, 2:], boxes2[None, :, 2:])  # (N, M, 2)
-    side = np.clip(high - low, 0, None)
-    return side[..., 0] * side[..., 1]  # (N, M)
+    side: Floats = np.clip(high - low, 0, None)
+    inter: Floats = side[..., 0] * side[..., 1]  # (N, M)
+    return inter
 
 
 def box_iou(boxes1: Floats, boxes2: Floats) -> Floats:
     """Return the (N, M) intersection over union of every pair; 0 where both areas are 0."""
     inter = _intersection(boxes1, boxes2)
     union = box_area(boxes1)[:, None] + box_area(boxes2)[None, :] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return np.asarray(np.divide(inter, union, out=np.zeros_like(inter), where=union > 0))
 
 
 def box_ios(boxes1: Floats, boxes2: Floats) -> Floats:
@@ -40,7 +42,7 @@ def box_ios(boxes1: Floats, boxes2: Floats) -> Floats:
     """
     inter = _intersection(boxes1, boxes2)
     smaller = np.minimum(box_area(boxes1)[:, None], box_area(boxes2)[None, :])
-    return np.divide(inter, smaller, out=np.zeros_like(inter), where=smaller > 0)
+    return np.asarray(np.divide(inter, smaller, out=np.zeros_like(inter), where=smaller > 0))
 
 
 def clip_boxes(boxes: Floats, image_size: tuple[int, int]) -> Floats:

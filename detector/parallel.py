@@ -28,8 +28,8 @@ def map_in_order(
         for item in items:
             try:
                 yield item, function(item)
-            except Exception as error:
-                yield item, error
+            except Exception as caught:
+                yield item, caught
         return
     queue = iter(items)
     pending: deque[tuple[Item, Future[Result]]] = deque()
@@ -42,9 +42,10 @@ def map_in_order(
                 error = future.exception()
                 for following in islice(queue, 1):
                     pending.append((following, pool.submit(function, following)))
-                if error is not None and not isinstance(error, Exception):
-                    raise error
-                yield item, error if error is not None else future.result()
+                if isinstance(error, Exception):
+                    yield item, error
+                else:
+                    yield item, future.result()  # raises what must not be swallowed: Ctrl-C, for one
         finally:
             for _, future in pending:
                 future.cancel()

@@ -1,0 +1,213 @@
+"""The library's calls: a file, bytes or an array in, the same kind out, with everything hidden that was found."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from censor.atomic import write_atomic
+from censor.imagefile import format_for
+from censor.jobs import same_file
+from censor.paint import Region, paint
+from censor.pipeline import Detector, Outcome, Pipeline
+from censor.policy import CensorPolicy, load_censor_policy
+from censor.report import MaskFile, Report
+from detector.detections import Detections
+from detector.errors import UsageError
+from detector.models import load
+from detector.open_nsfw import OpenNSFW
+from detector.picture import Limits, Picture
+
+__all__ = ["build_pipeline", "censor_bytes", "censor_file", "censor_image", "run_picture", "run_to_file"]
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_detector(name: str | None, device: str, threads: int | None) -> Detector:
+    """Load a detector once a process: it is immutable and safe for threads, and loading costs more than looking."""
+    return load(name, device=device, threads=threads)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_opinion(device: str, threads: int | None) -> OpenNSFW:
+    return OpenNSFW(device=device, threads=threads)
+
+
+def build_pipeline(
+    policy: CensorPolicy | str | Path = "default",
+    *,
+    model: Detector | str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    verify: bool = True,
+    ahead: bool = True,
+    **changes: Any,
+) -> Pipeline:
+    """Put the job together: models, policy and settings.
+
+    Args:
+        policy: a policy, its name or its file.
+        model: a loaded detector, or the name of one; None takes the default.
+        device: `cpu` or `cuda`; a device that is not there is an error.
+        threads: threads a model uses for one picture; None lets it choose.
+        verify: whether each output is decoded and looked at again.
+        ahead: whether large JPEGs are decoded in a second thread while the detector looks.
+        **changes: what the caller wants differently from the policy: see `load_censor_policy`.
+
+    Raises:
+        PolicyError: when the policy or a change is not understood.
+        ModelError: when a model cannot be loaded.
+    """
+    rules = load_censor_policy(policy, **changes)
+    loaded = _shared_detector(model, device, threads) if model is None or isinstance(model, str) else model
+    unknown = [name for name in rules.classes if name not in loaded.class_names]
+    if unknown:
+        raise UsageError(f"the model {loaded.name} must know every class of the policy; it does not know {unknown}")
+    opinion = _shared_opinion(device, threads) if rules.policy.verdict.second_opinion else None
+    return Pipeline(model=loaded, opinion=opinion, policy=rules, verify=verify, ahead=ahead)
+
+
+def run_picture(
+    pipeline: Pipeline,
+    picture: Picture,
+    target: str | None,
+    output_format: str | None,
+    *,
+    mask: MaskFile | None = None,
+    preview: bool = False,
+) -> Outcome:
+    """Censor, mask or preview one opened picture; return the bytes to write and the report."""
+    if preview:
+        return pipeline.preview(picture, target, output_format)
+    if mask is None:
+        return pipeline.run(picture, target, output_format)
+    boxes, records = mask.boxes_for(picture)
+    return pipeline.run_mask(picture, boxes, records, target, output_format)
+
+
+def run_to_file(
+    pipeline: Pipeline,
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    mask: MaskFile | None = None,
+    limits: Limits | None = None,
+    preview: bool = False,
+) -> Report:
+    """Censor one picture into a file with a pipeline that is already built; see `censor_file`.
+
+    With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found.
+    """
+    output_format = format_for(target)
+    picture = Picture.open(source, limits=limits or Limits())
+    outcome = run_picture(pipeline, picture, os.fspath(target), output_format, mask=mask, preview=preview)
+    write_atomic(target, outcome.data)
+    return outcome.report
+
+
+def censor_file(
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    policy: CensorPolicy | str | Path = "default",
+    mask: str | Path | MaskFile | None = None,
+    in_place: bool = False,
+    limits: Limits | None = None,
+    **settings: Any,
+) -> Report:
+    """Hide what is found in a picture file, and write the result to another file.
+
+    The target is written in one step, when everything else has succeeded; on any failure it is left as it was.
+
+    Args:
+        source: path, bytes or file object of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture.
+        target: path of the result; its suffix chooses the format.
+        policy: a policy's name or file, see `configs/policies/`.
+        mask: boxes that a person edited, as a report's JSON: hidden instead of what a detector finds.
+        in_place: allow `target` to be the source itself.
+        limits: bytes, pixels and sides that are accepted.
+        **settings: `style`, `shape`, `classes`, `score_thresh`, `device`, `verify`, …: see `build_pipeline` and
+            `censor.policy.load_censor_policy`.
+
+    Returns:
+        What was found, said and hidden. `report.exit_code` is 3 when a person should look.
+
+    Raises:
+        UsageError: when the call is not understood, or the target is the source and `in_place` is not set.
+        InputError: when the picture cannot be read or is refused.
+        OutputError: when the result cannot be written.
+    """
+    if isinstance(source, str | os.PathLike) and not in_place and same_file(source, target):
+        raise UsageError(f"OUT must be another file than IN; both are {os.fspath(target)}; say in_place to replace it")
+    masks = MaskFile.read(mask) if isinstance(mask, str | Path) else mask
+    return run_to_file(build_pipeline(policy, **settings), source, target, mask=masks, limits=limits)
+
+
+def censor_bytes(
+    data: bytes | BinaryIO,
+    *,
+    output_format: str | None = None,
+    policy: CensorPolicy | str | Path = "default",
+    limits: Limits | None = None,
+    **settings: Any,
+) -> tuple[bytes, Report]:
+    """Hide what is found in a picture's bytes; return the new bytes and the report.
+
+    Args:
+        data: the bytes of a picture file, or a file object of them.
+        output_format: `JPEG`, `PNG`, …; None keeps the input's.
+        policy: as for `censor_file`.
+        limits: as for `censor_file`.
+        **settings: as for `censor_file`.
+    """
+    picture = Picture.open(data, limits=limits or Limits())
+    outcome = build_pipeline(policy, **settings).run(picture, None, output_format)
+    return outcome.data, outcome.report
+
+
+def censor_image(
+    image: NDArray[np.uint8], found: Detections, *, policy: CensorPolicy | str | Path = "default", **changes: Any
+) -> NDArray[np.uint8]:
+    """Hide what was found in an array; nothing is detected, decided or verified.
+
+    Args:
+        image: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, uint8; not changed.
+        found: what a detector found in it. What is at or above the policy's thresholds and among its classes is
+            hidden.
+        policy: a policy's name or file.
+        **changes: `style`, `shape`, `grow`, `feather`, `colour`, `classes`, `score_thresh`, …
+
+    Returns:
+        A new array of the same shape.
+
+    Raises:
+        UsageError: when `found` is about a picture of another size.
+
+    Example:
+        >>> import numpy as np, censor, detector
+        >>> image = np.full((40, 60, 3), 255, dtype=np.uint8)
+        >>> found = detector.Detections(
+        ...     boxes=[[10, 10, 20, 20]], scores=[0.9], labels=[1], image_size=(40, 60)
+        ... )
+        >>> censor.censor_image(image, found, style="box", grow=0.0)[10:20, 10:20].max()
+        np.uint8(0)
+    """
+    if tuple(image.shape[:2]) != found.image_size:
+        raise UsageError(
+            f"`found` must be about this picture, {tuple(image.shape[:2])} (height, width); it is about "
+            f"{found.image_size}"
+        )
+    rules = load_censor_policy(policy, **changes)
+    known = tuple(name for name in rules.hide.classes if name in found.class_names)
+    hide = found.of_classes(known).above(rules.policy.detect.thresholds(known))
+    regions = [
+        Region(box=(float(x1), float(y1), float(x2), float(y2)), style=rules.hide.style_of(label), label=label)
+        for (x1, y1, x2, y2), label in zip(hide.boxes, hide.names, strict=True)
+    ]
+    result = image.copy()
+    paint(result, regions)
+    return result

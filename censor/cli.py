@@ -1,0 +1,176 @@
+"""`censor IN OUT`: hide what should not be seen. No subcommands: none can be mistaken for a file name."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+import detector
+from detector.cliparts import (
+    EPILOG_EXIT_CODES,
+    device_option,
+    limits_options,
+    parse_thresholds,
+    progress,
+    run_command,
+    say_error,
+    split_names,
+    tiles_option,
+    workers_option,
+)
+from detector.errors import UsageError
+
+if TYPE_CHECKING:
+    from censor.jobs import Job
+    from censor.pipeline import Pipeline
+    from censor.report import MaskFile, Report
+    from detector.picture import Limits
+
+__all__ = ["command", "main"]
+
+EXAMPLES = """\b
+Examples:
+  censor in.jpg out.jpg
+  censor --style box --colour white in.jpg out.jpg
+  censor photos/*.jpg censored/
+  censor --policy strict --json in.jpg out.jpg
+  censor --boxes in.jpg preview.jpg
+  censor --mask edited.json in.jpg out.jpg
+  curl -s ... | censor - - > out.jpg
+"""
+
+
+@click.command(
+    help="Find exposed body parts in pictures and hide them for good.\n\n"
+    "Give one picture and the name of the result, or several pictures and a folder. '-' reads standard input or "
+    "writes standard output.\n\n" + EXAMPLES,
+    epilog=EPILOG_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.argument("paths", nargs=-1, metavar="IN... OUT")
+@click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
+@click.option("--style", type=str, help="How to hide: blur, pixelate or box.  [policy: pixelate]")
+@click.option("--shape", type=str, help="rectangle, ellipse or rounded; each covers the whole box.  [rectangle]")
+@click.option("--colour", "--color", type=str, help="Colour of --style box: a name or #rrggbb.  [black]")
+@click.option("--grow", type=float, help="Hide this share of a box's width and height more than was found.  [0.2]")
+@click.option("--feather", type=float, help="Soft edge outside the region, as a share of its shorter side.  [0]")
+@click.option("--classes", type=str, metavar="A,B", help="Classes to hide, instead of the policy's.")
+@click.option("--thresh", multiple=True, metavar="T|CLASS=T", help="Lowest score that counts, for all or one class.")
+@click.option("--fallback", type=str, help="whole: cover the whole picture when no region explains the verdict; none.")
+@click.option("--second-opinion/--no-second-opinion", default=None, help="Ask open_nsfw about the whole picture.")
+@tiles_option
+@click.option("--boxes", "preview", is_flag=True, help="Preview: draw labelled boxes instead of hiding anything.")
+@click.option("--mask", metavar="JSON", help="Hide the boxes of an edited report instead of detecting.")
+@click.option("--verify/--no-verify", default=True, help="Decode and detect the result again.  [on]")
+@click.option("--in-place", is_flag=True, help="Replace IN itself; OUT is left out or the same.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON report a file on standard output.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and warnings.")
+@click.option("--model", metavar="NAME", help="Detector to use; see `detector models`.")
+@device_option
+@workers_option
+@limits_options
+@click.version_option(detector.__version__, "-V", "--version", prog_name="censor", message="%(prog)s %(version)s")
+def command(**options: Any) -> int:
+    """Turn the options into jobs, run them, and return the exit code."""
+    from censor.jobs import plan_jobs
+
+    return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script; exits with 0, 1, 2 or 3."""
+    sys.exit(run_command(command, "censor", argv))
+
+
+def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
+    from censor.api import build_pipeline, run_to_file
+    from censor.jobs import STREAM
+    from censor.report import EXIT_FAILED, EXIT_LOOK, EXIT_OK, MaskFile
+    from detector.parallel import map_in_order
+    from detector.picture import Limits
+
+    workers = min(options["workers"], len(jobs))
+    if options["mask"] and options["preview"]:
+        raise UsageError("--boxes and --mask must not be given together: one shows boxes, the other hides them")
+    mask = MaskFile.read(options["mask"]) if options["mask"] else None
+    limits = Limits(max_bytes=options["max_bytes"], max_pixels=options["max_pixels"], max_side=options["max_side"])
+    pipeline = build_pipeline(
+        options["policy"],
+        model=options["model"],
+        device=options["device"],
+        threads=1 if workers > 1 else None,
+        verify=options["verify"],
+        ahead=workers == 1,
+        **_changes(options),
+    )
+
+    def run(job: "Job") -> "Report":
+        if job.target == STREAM or job.source == STREAM:
+            return _run_stream(pipeline, job, mask, limits, preview=options["preview"])
+        return run_to_file(pipeline, job.source, job.target, mask=mask, limits=limits, preview=options["preview"])
+
+    # With the picture itself on standard output, reports go where the messages go.
+    reports = sys.stderr if any(job.target == STREAM for job in jobs) else sys.stdout
+    codes = {EXIT_OK}
+    with progress(len(jobs), quiet=options["quiet"]) as advance:
+        for job, result in map_in_order(run, jobs, workers):
+            advance()
+            if isinstance(result, Exception):
+                codes.add(EXIT_FAILED)
+                _say_failure(job, result, reports if options["as_json"] else None)
+            else:
+                codes.add(result.exit_code)
+                _say_report(result, options, reports)
+    return next(code for code in (EXIT_FAILED, EXIT_LOOK, EXIT_OK) if code in codes)
+
+
+def _run_stream(
+    pipeline: "Pipeline", job: "Job", mask: "MaskFile | None", limits: "Limits", *, preview: bool
+) -> "Report":
+    """Run a job with a standard stream on one side or both; nothing is written until all of it succeeded."""
+    from censor.api import run_picture, run_to_file
+    from censor.jobs import STREAM
+    from detector.picture import Picture
+
+    source = sys.stdin.buffer if job.source == STREAM else job.source
+    if job.target != STREAM:
+        return run_to_file(pipeline, source, job.target, mask=mask, limits=limits, preview=preview)
+    picture = Picture.open(source, limits=limits)
+    outcome = run_picture(pipeline, picture, STREAM, None, mask=mask, preview=preview)
+    sys.stdout.buffer.write(outcome.data)
+    sys.stdout.buffer.flush()
+    return outcome.report
+
+
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the flags say differently from the policy."""
+    common, by_class = parse_thresholds(options["thresh"])
+    return {
+        "classes": split_names(options["classes"]),
+        "score_thresh": common,
+        "score_thresh_by_class": by_class or None,
+        **{
+            name: options[name]
+            for name in ("style", "shape", "colour", "grow", "feather", "fallback", "second_opinion", "tiles")
+        },
+    }
+
+
+def _say_report(report: "Report", options: dict[str, Any], reports: TextIO) -> None:
+    if options["as_json"]:
+        print(report.to_json(), file=reports, flush=True)
+    elif not options["quiet"]:
+        print(report.summary(), file=sys.stderr)
+    for warning in report.warnings:
+        print(f"censor: look at {report.target or report.source}: {warning}", file=sys.stderr)
+
+
+def _say_failure(job: "Job", error: Exception, reports: TextIO | None) -> None:
+    """Print one line for one failed picture, and a report where reports are wanted."""
+    message = say_error("censor", job.source, error)
+    if reports is not None:
+        from censor.report import SCHEMA
+
+        record = {"schema": SCHEMA, "source": job.source, "target": None, "verdict": "error", "error": message}
+        print(json.dumps(record), file=reports, flush=True)

@@ -1,0 +1,274 @@
+"""One picture through the whole job: look, decide, paint, write, and check what was written.
+
+`Pipeline` holds no per-picture state: one may serve many threads at once.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from censor.imagefile import encode
+from censor.jpegfile import rewrite_jpeg
+from censor.paint import Painted, Region, paint_image, whole
+from censor.policy import CensorPolicy
+from censor.preview import draw_boxes
+from censor.report import Report
+from censor.verify import Checked, check_output, check_rewritten
+from detector.detections import Detections
+from detector.errors import InputError
+from detector.picture import Picture
+from detector.verdict import Verdict, classify
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Detector", "Outcome", "Pipeline", "SecondOpinion"]
+
+# From here on a full decode takes long enough (10 ms and more) to be worth a second thread while the detector looks.
+AHEAD_PIXELS = 1_000_000
+
+
+# The label of the region that covers everything; no class has this name.
+WHOLE = "WHOLE_PICTURE"
+
+
+class Detector(Protocol):
+    """What the pipeline asks of a detector; `detector.load()` gives one."""
+
+    name: str
+    class_names: tuple[str, ...]
+    device: str
+    sha256: str
+
+    def detect(
+        self, images: Any, *, classes: Sequence[str], score_thresh: float | Mapping[str, float], tiles: bool
+    ) -> Any:
+        """Find parts in one picture."""
+        ...
+
+
+class SecondOpinion(Protocol):
+    """What the pipeline asks of a whole-picture classifier."""
+
+    def score(self, images: Any) -> Any:
+        """Return the score in [0, 1] of one picture."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The bytes to write, and what is to be said about them."""
+
+    data: bytes
+    report: Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The parts of the job, put together once and used for many pictures.
+
+    Attributes:
+        model: the detector.
+        opinion: the whole-picture classifier; None when the policy does not ask it.
+        policy: what counts as found, what is said and what is hidden.
+        verify: whether the encoded output is decoded and looked at again.
+        ahead: whether large JPEGs are decoded in a second thread while the detector looks. Off where every core has
+            a picture of its own to work on.
+    """
+
+    model: Detector
+    opinion: SecondOpinion | None
+    policy: CensorPolicy
+    verify: bool = True
+    ahead: bool = True
+
+    def look(self, picture: Picture) -> tuple[Detections, Verdict]:
+        """Return what was found at or above the policy's thresholds, and the verdict."""
+        rules = self.policy
+        found: Detections = self.model.detect(
+            picture, classes=rules.classes, score_thresh=rules.thresholds, tiles=rules.policy.detect.tiles
+        )
+        score = self.opinion.score(picture) if self.opinion is not None else None
+        return found, classify(found, score, policy=rules.policy)
+
+    def run(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
+        """Censor one picture.
+
+        Args:
+            picture: the picture as it came in; never changed.
+            target: name of the output, for the report.
+            output_format: Pillow's name of the format to write; None keeps the input's.
+
+        Raises:
+            InputError: when the picture cannot be decoded.
+            OutputError: when the result cannot be encoded.
+        """
+        full = _DecodeAhead(picture) if self._worth_decoding_ahead(picture) else None
+        try:
+            found, verdict = self.look(picture)
+            hide = found.of_classes(self.policy.hide.classes)
+            flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
+            left = sorted(flagging - set(self.policy.hide.classes))
+            regions, warnings = self._regions(picture, hide, verdict, left)
+            report = self._report(
+                picture, target, verdict=verdict, boxes=self._records(found), warnings=tuple(warnings)
+            )
+            if not regions:
+                return self._clean(picture, report, output_format)
+            image = full.result() if full is not None else picture.load()
+            return self._painted(picture, image, regions, report, output_format)
+        finally:
+            if full is not None:
+                full.cancel()
+
+    def run_mask(
+        self,
+        picture: Picture,
+        boxes: Detections,
+        records: Sequence[Mapping[str, Any]],
+        target: str | None,
+        output_format: str | None,
+    ) -> Outcome:
+        """Hide the boxes that a person chose, and nothing else."""
+        regions = self._regions_of(boxes)
+        report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=())
+        if not regions:
+            return self._clean(picture, report, output_format)
+        return self._painted(picture, picture.load(), regions, report, output_format, cover_new=False)
+
+    def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
+        """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
+        found, verdict = self.look(picture)
+        report = self._report(picture, target, verdict=verdict, boxes=self._records(found), warnings=())
+        data = encode(draw_boxes(picture.load(), found), picture, output_format)
+        return _outcome(data, replace(report, method="preview"))
+
+    def _records(self, found: Detections) -> tuple[Mapping[str, Any], ...]:
+        hide = self.policy.hide.classes
+        return tuple({**record, "hide": record["label"] in hide} for record in found.to_records())
+
+    def _worth_decoding_ahead(self, picture: Picture) -> bool:
+        height, width = picture.image_size
+        return self.ahead and picture.format == "JPEG" and height * width >= AHEAD_PIXELS and (os.cpu_count() or 1) > 1
+
+    def _regions_of(self, boxes: Detections) -> list[Region]:
+        style_of = self.policy.hide.style_of
+        return [
+            Region(box=(float(x1), float(y1), float(x2), float(y2)), style=style_of(label), label=label)
+            for (x1, y1, x2, y2), label in zip(boxes.boxes, boxes.names, strict=True)
+        ]
+
+    def _regions(
+        self, picture: Picture, hide: Detections, verdict: Verdict, left: list[str]
+    ) -> tuple[list[Region], list[str]]:
+        """Return what to paint, and what a person should know; `left` flags the picture and is not to be hidden."""
+        regions = self._regions_of(hide)
+        if verdict.verdict == "safe" or (regions and not left):
+            return regions, []
+        if self.policy.hide.fallback == "whole":
+            return [whole(picture.image_size, self.policy.hide.style_of(""), WHOLE)], []
+        why = f"{', '.join(left)} is not among the classes to hide" if left else "there is no region to hide"
+        reasons = "; ".join(verdict.reasons)
+        return regions, [f"the verdict is {verdict.verdict} and {why} ({reasons}); --fallback whole covers it all"]
+
+    def _report(
+        self,
+        picture: Picture,
+        target: str | None,
+        *,
+        verdict: Verdict | None,
+        boxes: tuple[Mapping[str, Any], ...],
+        warnings: tuple[str, ...],
+    ) -> Report:
+        model = {"name": self.model.name, "sha256": self.model.sha256} if verdict is not None else {"name": "person"}
+        return Report(
+            source=picture.name,
+            target=target,
+            image_size=picture.image_size,
+            model=model,
+            device=self.model.device,
+            policy=self.policy.to_dict(),
+            verdict=verdict,
+            boxes=boxes,
+            warnings=warnings,
+            sha256={"in": picture.sha256, "out": None},
+        )
+
+    def _clean(self, picture: Picture, report: Report, output_format: str | None) -> Outcome:
+        """Write a picture in which nothing is to be hidden: without loss where its format allows."""
+        if picture.lossless_ok and picture.data is not None and output_format in (None, "JPEG"):
+            try:
+                data = rewrite_jpeg(picture.data, icc_profile=picture.icc_profile)
+            except InputError:
+                pass  # a JPEG of a kind that cannot be rewritten (arithmetic coding, say) is encoded afresh below
+            else:
+                if self.verify:
+                    check_rewritten(picture, data)
+                return _outcome(data, replace(report, method="lossless", verified=self.verify))
+        return self._painted(picture, picture.load(), [], report, output_format)
+
+    def _painted(
+        self,
+        picture: Picture,
+        image: "Image.Image",
+        regions: list[Region],
+        report: Report,
+        output_format: str | None,
+        *,
+        cover_new: bool = True,
+    ) -> Outcome:
+        """Paint, encode, and look at the result again."""
+        image, painted = paint_image(image, regions)
+        data = encode(image, picture, output_format)
+        checked = Checked(image=image, data=data, painted=tuple(painted), problems=tuple(_not_hidden(painted)))
+        if self.verify:
+            checked = check_output(self, picture, checked, output_format, cover_new=cover_new)
+        records = tuple(_painted_record(item) for item in checked.painted)
+        return _outcome(
+            checked.data,
+            replace(
+                report,
+                method="painted" if records else "reencoded",
+                painted=records,
+                warnings=(*report.warnings, *checked.problems),
+                verified=self.verify and not checked.problems,
+            ),
+        )
+
+
+class _DecodeAhead:
+    """A full decode under way in a thread of its own, given up when it turns out that nothing must be hidden."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._cancelled = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="censor-decode")
+        self._future: Future[Image.Image] = self._pool.submit(picture.load, self._cancelled)
+
+    def result(self) -> "Image.Image":
+        return self._future.result()
+
+    def cancel(self) -> None:
+        """Stop soon, and do not wait for it."""
+        self._cancelled.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _not_hidden(painted: Sequence[Painted]) -> Iterator[str]:
+    """Say which regions a person must look at because painting them changed nothing."""
+    for item in painted:
+        if not item.painted:
+            yield f"a box of {item.label} lies outside the picture: it hid nothing"
+        elif item.changed == 0 and not item.flat:
+            yield f"{item.label} at {list(item.box)} looks as before: it may have been hidden already"
+
+
+def _painted_record(item: Painted) -> dict[str, Any]:
+    return {"label": item.label, "box": list(item.box), "style": item.style, "shape": item.shape}
+
+
+def _outcome(data: bytes, report: Report) -> Outcome:
+    return Outcome(data=data, report=replace(report, sha256={**report.sha256, "out": hashlib.sha256(data).hexdigest()}))

@@ -1,0 +1,135 @@
+"""What the two command lines share: common options, one-line errors, exit codes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from detector.errors import RetinaCensorError, UsageError
+
+__all__ = [
+    "EPILOG_EXIT_CODES",
+    "EXIT_FAILED",
+    "device_option",
+    "limits_options",
+    "parse_thresholds",
+    "progress",
+    "run_command",
+    "say_error",
+    "split_names",
+    "tiles_option",
+    "workers_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EPILOG_EXIT_CODES = (
+    "Exit codes: 0 written and verified, 1 some file failed, 2 wrong usage, 3 written but a person should look."
+)
+
+# Ctrl-C, as shells report it: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+device_option = click.option("--device", default="cpu", metavar="cpu|cuda", help="Where the models run.  [cpu]")
+tiles_option = click.option(
+    "--tiles/--no-tiles", default=None, help="Look in overlapping tiles too: slower, finds small parts.  [policy]"
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=lambda: os.cpu_count() or 1,
+    metavar="N",
+    help="Pictures worked on at a time.  [one a core]",
+)
+
+
+def limits_options(function: F) -> F:
+    """Add `--max-bytes`, `--max-pixels` and `--max-side`."""
+    function = click.option("--max-side", type=click.IntRange(1), default=20_000, help="Largest side accepted.")(
+        function
+    )
+    function = click.option("--max-pixels", type=click.IntRange(1), default=50_000_000, help="Most pixels accepted.")(
+        function
+    )
+    return click.option("--max-bytes", type=click.IntRange(1), default=100 << 20, help="Largest file accepted.")(
+        function
+    )
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split `A,B` into names; None stays None, and an empty list is an error."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise UsageError(f"--classes must name at least one class; got {text!r}")
+    return names
+
+
+def parse_thresholds(values: tuple[str, ...]) -> tuple[float | None, dict[str, float]]:
+    """Parse `0.3` and `CLASS=0.3` into the common threshold and those of single classes."""
+    common: float | None = None
+    by_class: dict[str, float] = {}
+    for value in values:
+        name, equals, number = value.rpartition("=")
+        try:
+            score = float(number)
+        except ValueError as error:
+            raise UsageError(f"--thresh must be a number or CLASS=number; got {value!r}") from error
+        if equals:
+            by_class[name] = score
+        else:
+            common = score
+    return common, by_class
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
+    """Show a bar on standard error for more than one picture, where somebody can see it; yield what advances it."""
+    if total < 2 or quiet or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="picture", file=sys.stderr, leave=False) as bar:
+
+        def advance() -> None:
+            bar.update()
+
+        yield advance
+
+
+def say_error(program: str, source: str, error: Exception) -> str:
+    """Print one line for one failed picture, and return its message."""
+    message = " ".join(str(error).split())
+    if not isinstance(error, RetinaCensorError):
+        message = f"unexpected {type(error).__name__}: {message}; nothing was written; please report this"
+    print(f"{program}: error: {source}: {message}", file=sys.stderr)
+    return message
+
+
+def run_command(command: click.Command, name: str, argv: list[str] | None) -> int:
+    """Run a click command; print any error as one line and return the exit code."""
+    try:
+        code = command.main(args=argv, prog_name=name, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        return _fail(name, f"{error.format_message()} Try `{name} --help`.", EXIT_USAGE)
+    except UsageError as error:
+        return _fail(name, str(error), EXIT_USAGE)
+    except RetinaCensorError as error:
+        return _fail(name, str(error), EXIT_FAILED)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

