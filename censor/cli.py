@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
     from censor.api import build_pipeline, run_to_file
-    from censor.jobs import STREAM
+    from censor.jobs import STREAM, make_folder
     from censor.report import EXIT_FAILED, EXIT_LOOK, EXIT_OK, MaskFile
     from detector.parallel import map_in_order
     from detector.picture import Limits
@@ -104,6 +104,7 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
         ahead=workers == 1,
         **_changes(options),
     )
+    make_folder(options["paths"])
 
     def run(job: "Job") -> "Report":
         if job.target == STREAM or job.source == STREAM:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.errors import UsageError
+from detector.errors import OutputError, UsageError
 
-__all__ = ["STREAM", "Job", "plan_jobs", "same_file"]
+__all__ = ["STREAM", "Job", "make_folder", "plan_jobs", "same_file"]
 
 # Standard input in the place of IN, standard output in the place of OUT.
 STREAM = "-"
@@ -47,6 +47,19 @@ def plan_jobs(paths: Sequence[str], *, in_place: bool = False) -> list[Job]:
         if STREAM not in (job.source, job.target) and same_file(job.source, job.target):
             raise UsageError(f"OUT must be another file than IN; both are {job.source}; --in-place replaces it")
     return jobs
+
+
+def make_folder(paths: Sequence[str]) -> None:
+    """Make the folder that the results go to, if the command line names one that is not there yet.
+
+    Raises:
+        OutputError: when it cannot be made.
+    """
+    if len(paths) > 1 and paths[-1].endswith(("/", os.sep)):
+        try:
+            os.makedirs(paths[-1], exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder {paths[-1]} must be there or be made; {error.strerror}") from error
 
 
 def _in_place(paths: Sequence[str]) -> Job:
