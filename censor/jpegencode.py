@@ -1,8 +1,8 @@
 """Encode a JPEG as its source was coded, a large one in strips on several cores.
 
-A JPEG is one stream of bits, but a restart marker after each row of blocks cuts it into pieces that stand alone. Two
-strips, encoded apart and joined, are byte for byte what one encoder writes: so the result does not depend on the
-number of threads.
+A JPEG is one stream of bits, but a restart marker after each row of blocks cuts it into pieces that stand alone. Strips
+that are encoded apart and joined are byte for byte what one encoder writes: so the result does not depend on the number
+of threads.
 """
 
 import io
@@ -27,6 +27,9 @@ _MCU_HEIGHT = {0: 8, 1: 8, 2: 16}
 _ROWS_IN_CIRCLE = 8
 # Below this, encoding takes less than 5 ms, and starting a thread and copying the strips eats the gain.
 STRIPS_FROM_PIXELS = 2_000_000
+# More strips than cores: a core that is held up by another program leaves the rest to the other, and copies of 4 MB
+# reuse memory that large ones would each get afresh.
+_STRIP_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +83,21 @@ def encode_jpeg(image: Image.Image, coding: JpegCoding, *, icc_profile: bytes | 
     options["restart_marker_rows"] = 1
     # A grey picture has one component, whose blocks stand alone whatever the subsampling.
     mcu_height = _MCU_HEIGHT[coding.subsampling] if image.mode == "RGB" else 8
-    edges = _strip_edges(image.height, mcu_height * _ROWS_IN_CIRCLE, threads)
-    if len(edges) == 2 or not hasattr(os, "memfd_create"):
+    edges = _strip_edges(image, mcu_height * _ROWS_IN_CIRCLE)
+    if threads < 2 or len(edges) == 2 or not hasattr(os, "memfd_create"):
         return _saved(image, options)
 
     def encode_strip(edge: tuple[int, int]) -> bytes:
         return _saved(image.crop((0, edge[0], image.width, edge[1])), options)
 
-    with ThreadPoolExecutor(max_workers=len(edges) - 1, thread_name_prefix="censor-jpeg") as pool:
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="censor-jpeg") as pool:
         return _join(list(pool.map(encode_strip, itertools.pairwise(edges))), image.height)
 
 
-def _strip_edges(height: int, step: int, threads: int) -> list[int]:
-    """Cut [0, height) into at most `threads` nearly equal strips that begin at multiples of `step`."""
-    count = max(1, min(threads, height // step))
-    return [height * i // count // step * step for i in range(count)] + [height]
+def _strip_edges(image: Image.Image, step: int) -> list[int]:
+    """Cut the height into strips of about `_STRIP_PIXELS` that begin at multiples of `step`."""
+    rows = max(1, _STRIP_PIXELS // (image.width * step)) * step
+    return [*range(0, image.height, rows), image.height]
 
 
 def _saved(image: Image.Image, options: dict[str, Any]) -> bytes:
