@@ -241,7 +241,7 @@ def test_strips_are_what_one_encoder_writes(
     mode: str, subsampling: int, height: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jpegencode, "STRIPS_FROM_PIXELS", 1)
-    monkeypatch.setattr(jpegencode, "_STRIP_PIXELS", 75 * 130)
+    monkeypatch.setattr(jpegencode, "_STRIP_PIXELS", 1)
     image = drawing(75, height, mode)
     wanted = saved(image, "JPEG", quality=90, subsampling=subsampling, restart_marker_rows=1)
     coding = JpegCoding(quality=90, subsampling=subsampling)
