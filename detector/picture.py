@@ -77,7 +77,7 @@ class Picture:
             source: a path; a file's bytes; a binary file object, read from where it stands; a Pillow picture; or a
                 uint8 array of (H, W, 3) RGB, (H, W) grey or (H, W, 4) RGBA, which must not change afterwards. A Pillow
                 picture that was not loaded yet is read again from its file, so that its colours and boxes are those of
-                the file.
+                the file; one that was loaded counts as it stands, without further frames.
             limits: bounds on bytes and pixels, checked before anything is decoded; the defaults of `Limits`.
 
         Raises:
@@ -194,10 +194,6 @@ class Picture:
         name = "<picture>"
         limits.check_size(*image.size, name)
         with decoding(name, image.format):
-            if getattr(image, "is_animated", False):
-                raise InputError(
-                    f"{name}: a picture must have one frame; this one has several; pass a copy of each: frame.copy()"
-                )
             data = _unread_file(image, limits)
             if data is None:
                 image.load()

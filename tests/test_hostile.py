@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageCms
@@ -20,7 +21,7 @@ LIMITS = Limits(max_bytes=1 << 20, max_pixels=1_000_000, max_side=5_000)
 INTERESTING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 
-def saved(image: Image.Image, kind: str, *, frames: bool = False, **options: object) -> bytes:
+def saved(image: Image.Image, kind: str, *, frames: bool = False, **options: Any) -> bytes:
     if frames:
         options |= {"save_all": True, "append_images": [image.rotate(90), image.rotate(180)]}
     file = io.BytesIO()
@@ -38,7 +39,7 @@ def seeds() -> list[bytes]:
     exif[0x010E] = "words " * 20
     exif[0x011A] = 72.5
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    tagged = {"exif": exif, "icc_profile": profile}
+    tagged: dict[str, Any] = {"exif": exif, "icc_profile": profile}
     Image.init()  # registers the writer of MPO
     grey, palette = rgb.convert("L"), rgb.quantize(16)
     return [
