@@ -42,8 +42,10 @@ _METHODS = {
 _GREY = ("1", "L", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _DEEP = _GREY[3:]
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
-# Sums of several hundred MB of memory are spent converting the largest CMYK profiles; the common ones have 0.5 to 3 MB.
+# The common CMYK profiles have 0.5 to 3 MB; a larger one is treated like none.
 _MAX_PROFILE = 8 << 20
+# Rows that are composited at a time: at 50 megapixels, whole intermediate pictures would take 1 GB.
+_STRIP = 256
 # What a decoder says is quoted up to here.
 _MAX_REASON = 200
 
@@ -200,20 +202,27 @@ def fresh(image: Image.Image, mode: str) -> Image.Image:
 
 
 def composites(image: Image.Image) -> list[NDArray[np.uint8]]:
-    """Return (h, w, 3) uint8 arrays of an RGB or RGBA picture: one, or where it is not opaque one over white and one
-    over black.
+    """Return (h, w, 3) uint8 arrays of an RGB or RGBA picture, contiguous and read-only.
+
+    One, or where the picture is not opaque one over white and one over black.
     """
     if image.mode != "RGBA":
         return [np.asarray(image)]
-    alpha = image.getchannel("A")
-    colours = image.convert("RGB")
-    if alpha.getextrema() == (255, 255):
-        return [np.asarray(colours)]
-    arrays = []
-    for backdrop in ("white", "black"):
-        canvas = Image.new("RGB", image.size, backdrop)
-        canvas.paste(colours, (0, 0), alpha)
-        arrays.append(np.asarray(canvas))
+    opaque = image.getchannel("A").getextrema() == (255, 255)
+    black = np.empty((image.height, image.width, 3), np.uint8)
+    white = black if opaque else np.empty_like(black)
+    for top in range(0, image.height, _STRIP):
+        rows = slice(top, min(top + _STRIP, image.height))
+        pixels = np.asarray(image.crop((0, top, image.width, rows.stop)))
+        if opaque:
+            black[rows] = pixels[..., :3]
+            continue
+        alpha = pixels[..., 3:].astype(np.uint16)
+        black[rows] = (pixels[..., :3] * alpha + 127) // 255
+        white[rows] = black[rows] + (255 - alpha)  # at most 255: a colour times alpha is no more than alpha
+    arrays = [black] if opaque else [white, black]
+    for array in arrays:
+        array.setflags(write=False)
     return arrays
 
 

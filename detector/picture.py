@@ -158,7 +158,8 @@ class Picture:
                 _reduce(image, min_long_side)
             image = normalise(image, self._header, self.name)
             image = to_srgb(image, self._colour.convert or self._colour.keep)
-            return composites(turned(image, self.orientation))
+            image = turned(image, self.orientation)
+            return composites(image)
 
     def _decoder(self, cancel: threading.Event | None = None) -> Image.Image:
         """Return a picture that is not decoded yet, one for each call; where there are pixels already, these."""
