@@ -92,7 +92,7 @@ def _tiles(inner: Window, level: int) -> list[Window]:
     """Return the tiles of one level, square as far as the picture allows; none when it is not worth its cost."""
     height, width = inner.size
     long, short = max(height, width), min(height, width)
-    side = round(_tile_side(short, level))
+    side = math.ceil(_tile_side(short, level))
     if level == 1:
         if long < STRIP_ASPECT * short:
             return []
