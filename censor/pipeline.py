@@ -4,10 +4,7 @@
 """
 
 import hashlib
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,15 +18,13 @@ from censor.verify import Checked, check_output, check_rewritten
 from detector.detections import Detections
 from detector.errors import InputError
 from detector.picture import Picture
+from detector.pixels import Pixels
 from detector.verdict import Verdict, classify
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Detector", "Outcome", "Pipeline", "SecondOpinion"]
-
-# From here on a full decode takes long enough (10 ms and more) to be worth a second thread while the detector looks.
-AHEAD_PIXELS = 1_000_000
 
 
 # The label of the region that covers everything; no class has this name.
@@ -86,13 +81,13 @@ class Pipeline:
     verify: bool = True
     ahead: bool = True
 
-    def look(self, picture: Picture) -> tuple[Detections, Verdict]:
+    def look(self, pixels: Pixels) -> tuple[Detections, Verdict]:
         """Return what was found at or above the policy's thresholds, and the verdict."""
         rules = self.policy
         found: Detections = self.model.detect(
-            picture, classes=rules.classes, score_thresh=rules.thresholds, tiles=rules.policy.detect.tiles
+            pixels.for_detector(), classes=rules.classes, score_thresh=rules.thresholds, tiles=rules.policy.detect.tiles
         )
-        score = self.opinion.score(picture) if self.opinion is not None else None
+        score = self.opinion.score(pixels.for_opinion()) if self.opinion is not None else None
         return found, classify(found, score, policy=rules.policy)
 
     def run(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
@@ -107,9 +102,8 @@ class Pipeline:
             InputError: when the picture cannot be decoded.
             OutputError: when the result cannot be encoded.
         """
-        full = _DecodeAhead(picture) if self._worth_decoding_ahead(picture) else None
-        try:
-            found, verdict = self.look(picture)
+        with Pixels(picture, ahead=self.ahead) as pixels:
+            found, verdict = self.look(pixels)
             hide = found.of_classes(self.policy.hide.classes)
             flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
             left = sorted(flagging - set(self.policy.hide.classes))
@@ -117,13 +111,7 @@ class Pipeline:
             report = self._report(
                 picture, target, verdict=verdict, boxes=self._records(found), warnings=tuple(warnings)
             )
-            if not regions:
-                return self._clean(picture, report, output_format)
-            image = full.result() if full is not None else picture.load()
-            return self._painted(picture, image, regions, report, output_format)
-        finally:
-            if full is not None:
-                full.cancel()
+            return self._write(pixels, regions, report, output_format)
 
     def run_mask(
         self,
@@ -134,26 +122,21 @@ class Pipeline:
         output_format: str | None,
     ) -> Outcome:
         """Hide the boxes that a person chose, and nothing else."""
-        regions = self._regions_of(boxes)
         report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=())
-        if not regions:
-            return self._clean(picture, report, output_format)
-        return self._painted(picture, picture.load(), regions, report, output_format, cover_new=False)
+        with Pixels(picture) as pixels:
+            return self._write(pixels, self._regions_of(boxes), report, output_format, cover_new=False)
 
     def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
         """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
-        found, verdict = self.look(picture)
-        report = self._report(picture, target, verdict=verdict, boxes=self._records(found), warnings=())
-        data = encode(draw_boxes(picture.load(), found), picture, output_format)
-        return _outcome(data, replace(report, method="preview"))
+        with Pixels(picture, ahead=self.ahead) as pixels:
+            found, verdict = self.look(pixels)
+            report = self._report(picture, target, verdict=verdict, boxes=self._records(found), warnings=())
+            data = self.encode(draw_boxes(pixels.full(), found), picture, output_format)
+            return _outcome(data, replace(report, method="preview"))
 
     def _records(self, found: Detections) -> tuple[Mapping[str, Any], ...]:
         hide = self.policy.hide.classes
         return tuple({**record, "hide": record["label"] in hide} for record in found.to_records())
-
-    def _worth_decoding_ahead(self, picture: Picture) -> bool:
-        height, width = picture.image_size
-        return self.ahead and picture.format == "JPEG" and height * width >= AHEAD_PIXELS and (os.cpu_count() or 1) > 1
 
     def _regions_of(self, boxes: Detections) -> list[Region]:
         style_of = self.policy.hide.style_of
@@ -198,9 +181,18 @@ class Pipeline:
             sha256={"in": picture.sha256, "out": None},
         )
 
-    def _clean(self, picture: Picture, report: Report, output_format: str | None) -> Outcome:
-        """Write a picture in which nothing is to be hidden: without loss where its format allows."""
-        if picture.lossless_ok and picture.data is not None and output_format in (None, "JPEG"):
+    def _write(
+        self,
+        pixels: Pixels,
+        regions: list[Region],
+        report: Report,
+        output_format: str | None,
+        *,
+        cover_new: bool = True,
+    ) -> Outcome:
+        """Paint, encode, and look at the result again; a clean JPEG keeps its coded pixels."""
+        picture = pixels.picture
+        if not regions and picture.lossless_ok and picture.data is not None and output_format in (None, "JPEG"):
             try:
                 data = rewrite_jpeg(picture.data, icc_profile=picture.icc_profile)
             except InputError:
@@ -209,22 +201,13 @@ class Pipeline:
                 if self.verify:
                     check_rewritten(picture, data)
                 return _outcome(data, replace(report, method="lossless", verified=self.verify))
-        return self._painted(picture, picture.load(), [], report, output_format)
-
-    def _painted(
-        self,
-        picture: Picture,
-        image: "Image.Image",
-        regions: list[Region],
-        report: Report,
-        output_format: str | None,
-        *,
-        cover_new: bool = True,
-    ) -> Outcome:
-        """Paint, encode, and look at the result again."""
-        image, painted = paint_image(image, regions)
-        data = encode(image, picture, output_format)
-        checked = Checked(image=image, data=data, painted=tuple(painted), problems=tuple(_not_hidden(painted)))
+        image, painted = paint_image(pixels.full(), regions)
+        checked = Checked(
+            image=image,
+            data=self.encode(image, picture, output_format),
+            painted=tuple(painted),
+            problems=tuple(_not_hidden(painted)),
+        )
         if self.verify:
             checked = check_output(self, picture, checked, output_format, cover_new=cover_new)
         records = tuple(_painted_record(item) for item in checked.painted)
@@ -239,22 +222,9 @@ class Pipeline:
             ),
         )
 
-
-class _DecodeAhead:
-    """A full decode under way in a thread of its own, given up when it turns out that nothing must be hidden."""
-
-    def __init__(self, picture: Picture) -> None:
-        self._cancelled = threading.Event()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="censor-decode")
-        self._future: Future[Image.Image] = self._pool.submit(picture.load, self._cancelled)
-
-    def result(self) -> "Image.Image":
-        return self._future.result()
-
-    def cancel(self) -> None:
-        """Stop soon, and do not wait for it."""
-        self._cancelled.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def encode(self, image: "Image.Image", picture: Picture, output_format: str | None) -> bytes:
+        """Encode with a second thread where this picture has the machine for itself; the bytes are the same."""
+        return encode(image, picture, output_format, threads=2 if self.ahead else 1)
 
 
 def _not_hidden(painted: Sequence[Painted]) -> Iterator[str]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from censor.imagefile import encode
 from censor.paint import Painted, Region, paint_image
 from detector.boxes import box_ios
 from detector.detections import Detections
@@ -82,7 +81,7 @@ def check_output(
         if not len(hits):
             return checked
         image, painted = paint_image(checked.image, _harder(pipeline, hits, checked.painted, cells))
-        data = encode(image, picture, output_format)
+        data = pipeline.encode(image, picture, output_format)
         checked = replace(checked, image=image, data=data, painted=(*checked.painted, *painted))
     hits = _found_again(pipeline, picture, checked, cover_new=cover_new)
     problems = tuple(

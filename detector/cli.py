@@ -114,6 +114,7 @@ def classify(**options: Any) -> int:
     """
     from detector.open_nsfw import OpenNSFW
     from detector.picture import Picture
+    from detector.pixels import Pixels
     from detector.policy import load_policy
     from detector.verdict import Verdict, classify
 
@@ -125,8 +126,9 @@ def classify(**options: Any) -> int:
     opinion = OpenNSFW(device=options["device"], threads=_threads(options)) if ask else None
 
     def judge(picture: Picture) -> Verdict:
-        found = look(picture)
-        return classify(found, opinion.score(picture) if opinion else None, policy=policy)
+        with Pixels(picture) as pixels:
+            found = look(pixels.for_detector() if opinion else picture)
+            return classify(found, opinion.score(pixels.for_opinion()) if opinion else None, policy=policy)
 
     def record(file: str, verdict: Verdict) -> dict[str, Any]:
         return {"source": file, "model": {"name": model.name, "sha256": model.sha256}, **verdict.to_dict()}

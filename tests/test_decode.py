@@ -101,6 +101,13 @@ def test_bigtiff(colours: Image.Image) -> None:
     assert difference(Picture.open(data).load(), colours) == 0
 
 
+def test_bigtiff_with_64_bit_offsets() -> None:
+    tags = {256: 2, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8 + 8 + 8 + 20 * 8 + 8, 277: 1, 279: 2}
+    data = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(tags))
+    data += b"".join(struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in tags.items()) + bytes(8) + b"\x07\x09"
+    assert np.asarray(Picture.open(data).load()).tolist() == [[7, 9]]
+
+
 def test_tiff_with_big_endian_numbers() -> None:
     deep = Image.fromarray(np.linspace(0, 65535, 256).astype(">u2").reshape(16, 16))
     data = saved(deep, "TIFF")
@@ -172,6 +179,8 @@ def test_hidden_colours_are_zeroed_and_both_backdrops_seen(colours: Image.Image)
         assert not image[:24].any()
         assert difference(image[24:], np.asarray(source)[24:]) == 0
         white, black = picture.views(1)
+        assert not white.flags.writeable
+        assert not black.flags.writeable
         assert (white[:24] == 255).all()
         assert not black[:24].any()
         assert difference(white[36:], np.asarray(colours)[36:]) == 0

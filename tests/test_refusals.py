@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from samples import EXAMPLE, colour_picture, corner_picture, difference, png, saved
 
+from detector.decode import decoding
 from detector.errors import InputError, LimitError, UsageError
 from detector.picture import Limits, Picture
 
@@ -109,12 +110,37 @@ def test_a_large_tile_is_refused(colours: Image.Image) -> None:
         Picture.open(data)
 
 
+def test_tiff_tags_outside_the_file(colours: Image.Image) -> None:
+    data = saved(colours, "TIFF")
+    counts = struct.pack("<HHI", 258, 3, 3)
+    assert counts in data
+    with pytest.raises(InputError, match="tags must lie inside the file; tag 258 does not"):
+        Picture.open(data.replace(counts, struct.pack("<HHI", 258, 3, 10_000)))
+    with pytest.raises(InputError, match="tag 257 must be one whole number; got 2 of type 3"):
+        height = struct.pack("<HHII", 257, 4, 1, 48)
+        assert height in data
+        Picture.open(data.replace(height, struct.pack("<HHIHH", 257, 3, 2, 48, 48)))
+
+
+def test_what_a_decoder_says_becomes_one_line() -> None:
+    with (
+        pytest.raises(InputError, match="^a.jpg: .* this JPEG does not: first second; ") as caught,
+        decoding("a.jpg", "JPEG"),
+    ):
+        raise ValueError("first\n  second")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
 def test_a_gif_frame_larger_than_its_screen_counts(colours: Image.Image) -> None:
     data = bytearray(saved(colours, "GIF"))
     data[6:10] = b"\1\0\1\0"
     assert Picture.open(bytes(data)).image_size == (48, 64)
     with pytest.raises(LimitError):
         Picture.open(bytes(data), limits=Limits(max_pixels=3000))
+    # Pillow would warn of this one.
+    large = data.replace(struct.pack("<HH", 64, 48), struct.pack("<HH", 10_000, 10_000))
+    with pytest.raises(LimitError, match=f"at most {Image.MAX_IMAGE_PIXELS} pixels; got 10000 x 10000"):
+        Picture.open(bytes(large), limits=Limits(max_pixels=10**9))
 
 
 @pytest.mark.parametrize("bound", [0, -1, 1.5, True, "many"])
@@ -142,7 +168,9 @@ def test_reading_stops_one_byte_after_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(LimitError, match=r"large.jpg: a picture file must have at most 104857600 bytes"):
+    with pytest.raises(
+        LimitError, match=r"large.jpg: a picture file must have at most 104857600 bytes; got 1099511627776"
+    ):
         Picture.open(path)
 
 
