@@ -155,6 +155,10 @@ class Picture:
         Raises:
             InputError: when the pixels cannot be decoded.
         """
+        if isinstance(self._pixels, np.ndarray) and self.mode == "RGB" and min_long_side >= 1:
+            view = np.ascontiguousarray(self._pixels)[:]  # a view, so that the caller's own array stays writeable
+            view.setflags(write=False)
+            return [view]
         with decoding(self.name, self.format):
             return composites(self._seen(min_long_side))
 

@@ -116,15 +116,15 @@ def test_tiff_tags_outside_the_file(colours: Image.Image) -> None:
     assert counts in data
     with pytest.raises(InputError, match="tags must lie inside the file; tag 258 does not"):
         Picture.open(data.replace(counts, struct.pack("<HHI", 258, 3, 10_000)))
+    height = struct.pack("<HHII", 257, 4, 1, 48)
+    assert height in data
     with pytest.raises(InputError, match="tag 257 must be one whole number; got 2 of type 3"):
-        height = struct.pack("<HHII", 257, 4, 1, 48)
-        assert height in data
         Picture.open(data.replace(height, struct.pack("<HHIHH", 257, 3, 2, 48, 48)))
 
 
 def test_what_a_decoder_says_becomes_one_line() -> None:
     with (
-        pytest.raises(InputError, match="^a.jpg: .* this JPEG does not: first second; ") as caught,
+        pytest.raises(InputError, match=r"^a.jpg: .* this JPEG does not: first second; ") as caught,
         decoding("a.jpg", "JPEG"),
     ):
         raise ValueError("first\n  second")
@@ -168,9 +168,7 @@ def test_reading_stops_one_byte_after_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(
-        LimitError, match=r"large.jpg: a picture file must have at most 104857600 bytes; got 1099511627776"
-    ):
+    with pytest.raises(LimitError, match="must have at most 104857600 bytes; got 1099511627776 or"):
         Picture.open(path)
 
 
