@@ -128,10 +128,6 @@ def _read(file: BinaryIO | io.FileIO, name: str, limits: Limits) -> bytes:
         chunks.append(chunk)
         count += len(chunk)
     limits.check_bytes(count, name)
-    if not count:
-        raise InputError(
-            f"{name}: a picture file must not be empty; got 0 bytes; rewind a file object before passing it"
-        )
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -96,6 +96,7 @@ def test_arrays() -> None:
         assert array.flags.writeable
         strided = Picture.open(np.repeat(np.repeat(array, 2, axis=0), 2, axis=1)[::2, ::2])
         assert difference(strided.load(), array) == 0
+        assert strided.views(1)[0].flags.c_contiguous
     for bad in (np.zeros((6, 5, 2), np.uint8), np.zeros((6, 5, 3), np.float32), np.zeros(6, np.uint8)):
         with pytest.raises(UsageError, match=r"an array must be uint8 of shape \(H, W, 3\)"):
             Picture.open(bad)
