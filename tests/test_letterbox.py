@@ -1,9 +1,22 @@
 import numpy as np
 import pytest
 
-from detector.letterbox import MAX_STRETCH, fit, resize
+from detector.letterbox import FLOAT_VALUES, MAX_STRETCH, fit, resize
 
-SIZES = [(1, 1), (3, 2), (320, 320), (640, 480), (480, 640), (1080, 1920), (333, 777), (20_000, 10), (10, 20_000)]
+# At (449, 640) and (117, 1000) float32 rounds the mapped edge to beyond the picture's.
+SIZES = [
+    (449, 640),
+    (117, 1000),
+    (1, 1),
+    (3, 2),
+    (320, 320),
+    (640, 480),
+    (480, 640),
+    (1080, 1920),
+    (333, 777),
+    (20_000, 10),
+    (10, 20_000),
+]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -72,8 +85,18 @@ def test_content_stands_where_the_boxes_say() -> None:
 
 @pytest.mark.parametrize("size", [(40, 40), (40, 500), (500, 40)])
 def test_shrinking_is_anti_aliased_even_where_the_other_axis_grows(size: tuple[int, int]) -> None:
+    # The scaling attack: lit are the pixels in the middle of each 8 x 8, the only ones that plain bilinear looks at.
+    lit = np.isin(np.arange(320) % 8, (3, 4))
     view = np.zeros((320, 320, 3), dtype=np.uint8)
-    view[::2, ::2] = view[1::2, 1::2] = 255  # a checkerboard: any sampling without averaging gives 0 or 255
+    rows, columns = (lit if side == 40 else np.ones(320, dtype=bool) for side in size)
+    view[np.ix_(rows, columns)] = 255
     small = resize(view, size)
     assert small.shape == (*size, 3)
-    assert 120 <= small.min() <= small.max() <= 135
+    np.testing.assert_allclose(small, 255 * rows.mean() * columns.mean(), atol=1)
+
+
+def test_a_large_view_is_averaged_like_a_small_one() -> None:
+    small = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    large = np.repeat(np.repeat(small, 5, axis=0), 5, axis=1)
+    assert small.size < FLOAT_VALUES < large.size
+    np.testing.assert_allclose(resize(large, (60, 40)), resize(small, (60, 40)), atol=1)

@@ -93,6 +93,8 @@ def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_weights(entry)
     right = "88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"
     assert read_weights(dataclasses.replace(entry, sha256=right)) == b"abcd"
+    with pytest.raises(ModelError, match="must have 5 bytes"):
+        read_weights(dataclasses.replace(entry, sha256=right, bytes=5))
 
 
 def test_an_engine_that_is_not_ours_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import itertools
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,11 @@ def test_only_edges_inside_the_picture_cut() -> None:
         dtype=np.float32,
     )
     assert is_cut(boxes, window, whole).tolist() == [False, True, True, True, False]
+    everywhere = np.array([[0, 0, 300, 300]], dtype=np.float32)
+    assert is_cut(everywhere, whole, whole).tolist() == [False]
+    for edge in ("top", "left", "bottom", "right"):
+        inner = replace(whole, **{edge: {"top": 9, "left": 9, "bottom": 291, "right": 291}[edge]})
+        assert is_cut(everywhere, inner, whole).tolist() == [True], edge
 
 
 def merge(*items: tuple[list[float], float, int, bool]) -> list[list[float]]:
