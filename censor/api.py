@@ -55,7 +55,7 @@ def build_pipeline(
         device: `cpu` or `cuda`; a device that is not there is an error.
         threads: threads a model uses for one picture; None lets it choose.
         verify: whether each output is decoded and looked at again.
-        ahead: whether large JPEGs are decoded in a second thread while the detector looks.
+        ahead: whether one picture may use a second core: see `Pipeline`.
         **changes: what the caller wants differently from the policy: see `load_censor_policy`.
 
     Raises:

@@ -71,8 +71,8 @@ class Pipeline:
         opinion: the whole-picture classifier; None when the policy does not ask it.
         policy: what counts as found, what is said and what is hidden.
         verify: whether the encoded output is decoded and looked at again.
-        ahead: whether large JPEGs are decoded in a second thread while the detector looks. Off where every core has
-            a picture of its own to work on.
+        ahead: whether one picture may use a second core: to decode a large JPEG while the detector looks, and to
+            encode. Off where every core has a picture of its own to work on.
     """
 
     model: Detector
@@ -102,7 +102,7 @@ class Pipeline:
             InputError: when the picture cannot be decoded.
             OutputError: when the result cannot be encoded.
         """
-        with Pixels(picture, ahead=self.ahead) as pixels:
+        with self._pixels(picture) as pixels:
             found, verdict = self.look(pixels)
             hide = found.of_classes(self.policy.hide.classes)
             flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
@@ -128,11 +128,15 @@ class Pipeline:
 
     def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
         """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
-        with Pixels(picture, ahead=self.ahead) as pixels:
+        with self._pixels(picture) as pixels:
             found, verdict = self.look(pixels)
             report = self._report(picture, target, verdict=verdict, boxes=self._records(found), warnings=())
             data = self.encode(draw_boxes(pixels.full(), found), picture, output_format)
             return _outcome(data, replace(report, method="preview"))
+
+    def _pixels(self, picture: Picture) -> Pixels:
+        """Decode in a second thread only what is needed for certain: the second opinion's full picture."""
+        return Pixels(picture, ahead=self.ahead and self.opinion is not None)
 
     def _records(self, found: Detections) -> tuple[Mapping[str, Any], ...]:
         hide = self.policy.hide.classes

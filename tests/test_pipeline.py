@@ -198,8 +198,8 @@ def test_a_large_jpeg_is_decoded_ahead_with_the_same_result() -> None:
     data = picture_bytes("JPEG", size=(1100, 1000))
     results = []
     for ahead in (False, True):
-        base = pipeline(FakeDetector(FOUND, []), verify=False)
-        job = Pipeline(model=base.model, opinion=None, policy=base.policy, verify=False, ahead=ahead)
+        base = pipeline(FakeDetector(FOUND, []), 0.5, verify=False)
+        job = Pipeline(model=base.model, opinion=base.opinion, policy=base.policy, verify=False, ahead=ahead)
         results.append(job.run(Picture.open(data), "o", None).data)
     assert results[0] == results[1]
 
