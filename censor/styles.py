@@ -1,11 +1,10 @@
 """`Style`: how one region is hidden. Words and numbers only; nothing here touches a pixel."""
 
-import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from detector.errors import PolicyError
+from detector.nearest import nearest
 
 __all__ = ["COLOURS", "MAX_CELLS", "SHAPES", "STYLES", "Colour", "Style", "parse_colour"]
 
@@ -49,11 +48,6 @@ COLOURS: dict[str, Colour] = {
 }
 
 
-def _nearest(word: str, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.strip().lower(), list(allowed), n=1, cutoff=0.0)
-    return f"; the nearest is {close[0]}" if close else ""
-
-
 def parse_colour(value: object) -> Colour:
     """Return (red, green, blue), each 0..255, from a name, `#rrggbb`, `#rgb`, or three whole numbers.
 
@@ -69,8 +63,8 @@ def parse_colour(value: object) -> Colour:
             step = len(digits) // 3
             red, green, blue = (int((digits[i * step : (i + 1) * step] * 2)[:2], 16) for i in range(3))
             return red, green, blue
-        nearest = "" if word.startswith("#") else _nearest(word, COLOURS)
-        raise PolicyError(f"a colour must be #rrggbb or a name such as black, white or grey; got {value!r}{nearest}")
+        close = "" if word.startswith("#") else nearest(word, COLOURS)
+        raise PolicyError(f"a colour must be #rrggbb or a name such as black, white or grey; got {value!r}{close}")
     if (
         isinstance(value, list | tuple)
         and len(value) == 3
@@ -82,7 +76,7 @@ def parse_colour(value: object) -> Colour:
 
 def _check_word(what: str, word: object, allowed: tuple[str, ...]) -> None:
     if not isinstance(word, str) or word not in allowed:
-        raise PolicyError(f"{what} must be one of {', '.join(allowed)}; got {word!r}{_nearest(str(word), allowed)}")
+        raise PolicyError(f"{what} must be one of {', '.join(allowed)}; got {word!r}{nearest(str(word), allowed)}")
 
 
 def _check_share(what: str, value: object, most: float, hint: str) -> float:

@@ -8,10 +8,10 @@
 Importing this loads neither torch nor onnxruntime; a model does, when it is loaded.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detector.classes import ALL_CLASSES, CLASSES, NSFW_CLASSES, canonical_class
+from detector.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detector.detections import Detections
@@ -42,29 +42,19 @@ __all__ = [
     "load_policy",
 ]
 
-# Where each lazily imported name lives: numpy, Pillow and the engines are loaded when they are first needed.
-_LAZY = {
-    "Detections": "detector.detections",
-    "Limits": "detector.picture",
-    "OpenNSFW": "detector.open_nsfw",
-    "Picture": "detector.picture",
-    "Policy": "detector.policy",
-    "Verdict": "detector.verdict",
-    "classify": "detector.verdict",
-    "list_models": "detector.models",
-    "list_policies": "detector.policy",
-    "load": "detector.models",
-    "load_policy": "detector.policy",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(
+    globals(),
+    {
+        "Detections": "detector.detections",
+        "Limits": "detector.picture",
+        "OpenNSFW": "detector.open_nsfw",
+        "Picture": "detector.picture",
+        "Policy": "detector.policy",
+        "Verdict": "detector.verdict",
+        "classify": "detector.verdict",
+        "list_models": "detector.models",
+        "list_policies": "detector.policy",
+        "load": "detector.models",
+        "load_policy": "detector.policy",
+    },
+)

@@ -1,9 +1,9 @@
 """The class names: the six, NudeNet's twelve others, and every older spelling of them."""
 
-import difflib
 from collections.abc import Iterable
 
 from detector.errors import UsageError
+from detector.nearest import nearest
 
 __all__ = ["ALL_CLASSES", "CLASSES", "EXTRA_CLASSES", "NSFW_CLASSES", "canonical_class", "canonical_classes"]
 
@@ -75,9 +75,7 @@ def canonical_class(name: str, known: Iterable[str] = ALL_CLASSES) -> str:
     found = _BY_WORDS.get(words) or _BY_WORDS.get(words | {"EXPOSED"})
     if found in known:
         return found
-    close = difflib.get_close_matches(name.strip().upper(), known, n=1, cutoff=0.0)
-    nearest = f"; the nearest is {close[0]}" if close else ""
-    raise UsageError(f"a class must be one of {', '.join(known)}; got {name!r}{nearest}")
+    raise UsageError(f"a class must be one of {', '.join(known)}; got {name!r}{nearest(name, known)}")
 
 
 def canonical_classes(names: Iterable[str], known: Iterable[str] = ALL_CLASSES) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Frozen dataclasses from TOML tables: unknown keys refused with the nearest named, types checked, nothing executed."""
 
 import dataclasses
-import difflib
 import tomllib
 import types
 from collections.abc import Mapping
@@ -9,16 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from detector.errors import PolicyError
+from detector.nearest import nearest
 
-__all__ = ["from_table", "nearest", "read_toml"]
+__all__ = ["from_table", "read_toml"]
 
 T = TypeVar("T")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Return `; the nearest is X` for an error message, or nothing when no known word is there."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
-    return f"; the nearest is {close[0]}" if close else ""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -54,7 +48,7 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     for key, value in table.items():
         if key not in fields:
             known = ", ".join(fields)
-            raise PolicyError(f"{where}: a key must be one of {known}; got {key!r}{nearest(key, list(fields))}")
+            raise PolicyError(f"{where}: a key must be one of {known}; got {key!r}{nearest(key, fields)}")
         values[key] = _value(hints[key], value, f"{where}: {key}")
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from detector.classes import CLASSES
-from detector.config import nearest
 from detector.errors import ModelError, UsageError
+from detector.nearest import nearest
 from detector.paths import weights_dir
 
 __all__ = ["DEFAULT_MODEL", "ModelEntry", "Predictor", "find_model", "list_models", "load", "read_weights"]

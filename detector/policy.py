@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from detector.classes import NSFW_CLASSES, canonical_class, canonical_classes
-from detector.config import from_table, nearest, read_toml
+from detector.config import from_table, read_toml
 from detector.errors import PolicyError, UsageError
+from detector.nearest import nearest
 from detector.paths import configs_dir
 
 __all__ = ["DetectRules", "Policy", "VerdictRules", "list_policies", "load_policy", "read_policy_file"]
