@@ -56,6 +56,8 @@ class Picture:
         self._pixels = pixels
         self._header = header
         self._colour = Colour.of(header)
+        # Reduced views are small and looked at more than once: by the detector, and when the output is checked.
+        self._reduced_views: dict[int, list[NDArray[np.uint8]]] = {}
         self.format = header.format or None
         self.orientation = header.orientation
         self.mode = self._colour.mode
@@ -159,8 +161,14 @@ class Picture:
             view = np.ascontiguousarray(self._pixels)[:]  # a view, so that the caller's own array stays writeable
             view.setflags(write=False)
             return [view]
+        scale = self._scale(min_long_side)
+        if scale in self._reduced_views:
+            return list(self._reduced_views[scale])
         with decoding(self.name, self.format):
-            return composites(self._seen(min_long_side))
+            views = composites(self._seen(scale))
+        if scale > 1:
+            self._reduced_views[scale] = views
+        return list(views)
 
     def images(self, min_long_side: int) -> list[Image.Image]:
         """Return what `views` returns as Pillow pictures of mode RGB, not to be changed.
@@ -168,7 +176,7 @@ class Picture:
         At full size this saves two copies of all pixels for those who resize with Pillow.
         """
         with decoding(self.name, self.format):
-            image = self._seen(min_long_side)
+            image = self._seen(self._scale(min_long_side))
             return [image] if image.mode == "RGB" else [Image.fromarray(view) for view in composites(image)]
 
     def decoded(self, image: Image.Image) -> Self:
@@ -185,13 +193,21 @@ class Picture:
         header = Header(format="", size=image.size, mode=image.mode, icc_profile=self.icc_profile)
         return type(self)(self.name, None, image, header, self.limits)
 
-    def _seen(self, min_long_side: int) -> Image.Image:
-        """Return an RGB or RGBA picture in sRGB, turned, reduced where its decoder can."""
+    def _scale(self, min_long_side: int) -> int:
+        """Return by how much the decoder reduces the picture: 8, 4, 2 or 1."""
         if min_long_side < 1:
             raise UsageError(f"min_long_side must be at least 1; got {min_long_side}")
+        if self.format != "JPEG":
+            return 1
+        longest = max(self.image_size)
+        return next((scale for scale in (8, 4, 2) if -(-longest // scale) >= min_long_side), 1)
+
+    def _seen(self, scale: int) -> Image.Image:
+        """Return an RGB or RGBA picture in sRGB, turned, reduced by `scale`."""
         image = self._decoder()
-        if isinstance(image, ImageFile.ImageFile) and self.format == "JPEG":
-            _reduce(image, min_long_side)
+        if scale > 1:
+            # Pillow takes the largest scale that leaves both sides at or above what is asked for.
+            image.draft(None, (max(image.width // scale, 1), max(image.height // scale, 1)))
         image = normalise(image, self._header, self.name)
         image = to_srgb(image, self._colour.convert or self._colour.keep)
         return turned(image, self.orientation)
@@ -241,16 +257,6 @@ class Picture:
         if data is not None:
             return cls._of_data(data, name, limits)
         return cls(name, None, image, _header_of(image), limits)
-
-
-def _reduce(image: ImageFile.ImageFile, min_long_side: int) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8, if its long side stays at or above the stated number of pixels."""
-    width, height = image.size
-    for scale in (8, 4, 2):
-        if -(-max(width, height) // scale) >= min_long_side:
-            # Pillow takes the largest scale that leaves both sides at or above what is asked for.
-            image.draft(None, (max(width // scale, 1), max(height // scale, 1)))
-            return
 
 
 def _unread_file(image: Image.Image, limits: Limits) -> bytes | None:
