@@ -4,7 +4,8 @@
     python benchmarks/speed.py --rounds 5      # a quick look
     python benchmarks/speed.py --busy          # with a neighbour that keeps one core busy
 
-Each round runs A B A B, one uncounted call before each counted one. A row whose peer moved by more than 15 % between
+Each round runs A B A B, with a short rest and one uncounted call before each counted one (the threads of a session
+that has just run spin on for a while, and would slow the other down). A row whose peer moved by more than 15 % between
 its quartiles is marked `~`: repeat it on a quieter machine. Absolute times drift with the machine and are not shown.
 """
 
@@ -38,6 +39,8 @@ SIZES = {"0.25 MP": (576, 432), "1.2 MP": (1280, 960), "12 MP": (4000, 3000), "2
 FOLDER = 16
 # The peer's middle half may spread over this share of its median before a row is called unsteady.
 UNSTEADY = 0.15
+# Seconds of rest before the other party's turn.
+SETTLE = 0.05
 
 
 def make_picture(size: tuple[int, int], source: Path, path: Path) -> None:
@@ -54,6 +57,7 @@ def compare(peer: Callable[[], Any], ours: Callable[[], Any], rounds: int) -> di
     times: dict[str, list[float]] = {"peer": [], "ours": []}
     for _ in range(rounds):
         for name, call in (("peer", peer), ("ours", ours)):
+            time.sleep(SETTLE)
             call()
             start = time.perf_counter()
             call()
@@ -158,27 +162,25 @@ def start_up(folder: Path, times: int = 7) -> dict[str, Any]:
     cold: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(times):
         for name, command in commands.items():
-            cold[name].append(_run(command)[0])
+            start = time.perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            cold[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in cold.items()}
-    memory = {
-        "censor, 12 MP": _run([*ours, str(large), str(out)])[1],
-        "nudenet, 12 MP": _run([sys.executable, "-c", peer, str(large), str(out)])[1],
-    }
     return {
         "cold_start": {name: value / medians["bare interpreter"] for name, value in medians.items()},
-        "peak_memory_mb": memory,
+        "peak_memory_mb": {
+            "censor, 12 MP": _peak_memory(ours, [str(large), str(out)]),
+            "nudenet, 12 MP": _peak_memory([sys.executable, "-c", peer], [str(large), str(out)]),
+        },
     }
 
 
-def _run(command: list[str]) -> tuple[float, float]:
-    """Run a command; return its seconds and its peak memory in MB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status) not in (0, 3):
-        raise SystemExit(f"{command} failed")
-    return seconds, usage.ru_maxrss / 1024
+def _peak_memory(command: list[str], arguments: list[str]) -> float:
+    """Run `python -c CODE` and return its own peak in MB: the one that a parent is told counts the parent's too."""
+    python, flag, code, *rest = command
+    watched = f"import atexit; atexit.register(lambda: print(open('/proc/self/status').read())); {code}"
+    done = subprocess.run([python, flag, watched, *rest, *arguments], capture_output=True, text=True, check=True)
+    return next(int(line.split()[1]) / 1024 for line in done.stdout.splitlines() if line.startswith("VmHWM"))
 
 
 def machine(folder: Path) -> dict[str, Any]:
