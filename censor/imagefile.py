@@ -213,7 +213,7 @@ def _heif(image: Image.Image, picture: "Picture", options: dict[str, Any], threa
         import pillow_heif
     except ImportError as error:
         raise OutputError(
-            "writing HEIC needs the package pillow-heif; it is not installed; pip install 'retina-censor[heif]', or "
+            "writing HEIC needs the package pillow-heif; it is not installed; pip install pillow-heif, or "
             "name another format"
         ) from error
     pillow_heif.register_heif_opener()

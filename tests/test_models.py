@@ -80,7 +80,7 @@ def test_unknown_model_names_the_nearest() -> None:
 def test_missing_package_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert [entry.installed for entry in list_models()] == [False, False]
-    with pytest.raises(ModelError, match=r"type: pip install 'retina-censor\[nudenet\]'"):
+    with pytest.raises(ModelError, match=r"type: pip install nudenet==3\.4\.2"):
         load()
 
 

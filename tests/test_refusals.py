@@ -244,7 +244,7 @@ def test_a_corrupt_png_is_an_error(colours: Image.Image) -> None:
 
 def test_heic_without_its_decoder_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(InputError, match=r"pip install 'retina-censor\[heif\]'"):
+    with pytest.raises(InputError, match=r"pip install pillow-heif"):
         Picture.open(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 
