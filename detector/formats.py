@@ -207,8 +207,7 @@ def _open_heif(stream: BinaryIO, name: str) -> ImageFile.ImageFile:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise InputError(
-            f"{name}: HEIC pictures need a decoder that is not installed; "
-            "install it with: pip install pillow-heif"
+            f"{name}: HEIC pictures need a decoder that is not installed; install it with: pip install pillow-heif"
         ) from error
     image: ImageFile.ImageFile = HeifImageFile(stream)
     return image

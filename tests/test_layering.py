@@ -59,7 +59,9 @@ def test_public_names_are_listed_sorted_and_there() -> None:
         listed = [
             ast.literal_eval(node.value)
             for node in module.body
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            if getattr(getattr(node, "targets", [getattr(node, "target", None)])[0], "id", "") == "__all__"
+            and isinstance(node, ast.Assign | ast.AnnAssign)
+            and node.value is not None
         ]
         assert listed, f"{path}: __all__ is missing"
         constants = [name for name in listed[0] if name.isupper()]

@@ -1,0 +1,3 @@
+"""Data sets in COCO's format: check, convert, split and label them."""
+
+__all__: list[str] = []

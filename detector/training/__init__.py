@@ -1,0 +1,3 @@
+"""Train the RetinaNet: data, augmentation, schedule, checkpoints. Needs the extra `[train]`."""
+
+__all__: list[str] = []
