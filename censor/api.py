@@ -25,7 +25,7 @@ from detector.picture import Limits, Picture
 
 __all__ = ["build_pipeline", "censor_bytes", "censor_file", "censor_image", "run_picture", "run_to_file"]
 
-Source = str | os.PathLike[str] | bytes | BinaryIO
+Source = str | os.PathLike[str] | bytes | BinaryIO | Picture
 
 
 @functools.lru_cache(maxsize=4)
@@ -113,7 +113,7 @@ def run_to_file(
     With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found.
     """
     output_format = format_for(target)
-    picture = Picture.open(source, limits=limits or Limits())
+    picture = source if isinstance(source, Picture) else Picture.open(source, limits=limits)
     outcome = run_picture(pipeline, picture, os.fspath(target), output_format, mask=mask, preview=preview)
     write_atomic(target, outcome.data)
     return outcome.report
@@ -134,7 +134,7 @@ def censor_file(
     The target is written in one step, when everything else has succeeded; on any failure it is left as it was.
 
     Args:
-        source: path, bytes or file object of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture.
+        source: path, bytes, file object or opened `Picture` of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture.
         target: path of the result; its suffix chooses the format.
         policy: a policy's name or file, see `configs/policies/`.
         mask: boxes that a person edited, as a report's JSON: hidden instead of what a detector finds.
@@ -174,7 +174,7 @@ def censor_bytes(
         limits: as for `censor_file`.
         **settings: as for `censor_file`.
     """
-    picture = Picture.open(data, limits=limits or Limits())
+    picture = Picture.open(data, limits=limits)
     outcome = build_pipeline(policy, **settings).run(picture, None, output_format)
     return outcome.data, outcome.report
 

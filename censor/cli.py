@@ -9,12 +9,13 @@ import click
 import detector
 from detector.cliparts import (
     EPILOG_EXIT_CODES,
+    Say,
     device_option,
+    failure_text,
     limits_options,
     parse_thresholds,
     progress,
     run_command,
-    say_error,
     split_names,
     tiles_option,
     workers_option,
@@ -114,15 +115,15 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
     # With the picture itself on standard output, reports go where the messages go.
     reports = sys.stderr if any(job.target == STREAM for job in jobs) else sys.stdout
     codes = {EXIT_OK}
-    with progress(len(jobs), quiet=options["quiet"]) as advance:
+    with progress(len(jobs), quiet=options["quiet"]) as say:
         for job, result in map_in_order(run, jobs, workers):
-            advance()
             if isinstance(result, Exception):
                 codes.add(EXIT_FAILED)
-                _say_failure(job, result, reports if options["as_json"] else None)
+                _say_failure(say, job, result, reports if options["as_json"] else None)
             else:
                 codes.add(result.exit_code)
-                _say_report(result, options, reports)
+                _say_report(say, result, options, reports)
+            say(None)
     return next(code for code in (EXIT_FAILED, EXIT_LOOK, EXIT_OK) if code in codes)
 
 
@@ -134,10 +135,9 @@ def _run_stream(
     from censor.jobs import STREAM
     from detector.picture import Picture
 
-    source = sys.stdin.buffer if job.source == STREAM else job.source
+    picture = Picture.open(sys.stdin.buffer if job.source == STREAM else job.source, limits=limits, name=job.source)
     if job.target != STREAM:
-        return run_to_file(pipeline, source, job.target, mask=mask, limits=limits, preview=preview)
-    picture = Picture.open(source, limits=limits)
+        return run_to_file(pipeline, picture, job.target, mask=mask, preview=preview)
     outcome = run_picture(pipeline, picture, STREAM, None, mask=mask, preview=preview)
     sys.stdout.buffer.write(outcome.data)
     sys.stdout.buffer.flush()
@@ -158,20 +158,21 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _say_report(report: "Report", options: dict[str, Any], reports: TextIO) -> None:
+def _say_report(say: Say, report: "Report", options: dict[str, Any], reports: TextIO) -> None:
     if options["as_json"]:
-        print(report.to_json(), file=reports, flush=True)
+        say(report.to_json(), reports)
     elif not options["quiet"]:
-        print(report.summary(), file=sys.stderr)
+        say(report.summary())
     for warning in report.warnings:
-        print(f"censor: look at {report.target or report.source}: {warning}", file=sys.stderr)
+        say(f"censor: look at {report.target or report.source}: {warning}")
 
 
-def _say_failure(job: "Job", error: Exception, reports: TextIO | None) -> None:
+def _say_failure(say: Say, job: "Job", error: Exception, reports: TextIO | None) -> None:
     """Print one line for one failed picture, and a report where reports are wanted."""
-    message = say_error("censor", job.source, error)
+    message = failure_text(job.source, error)
+    say(f"censor: error: {message}")
     if reports is not None:
         from censor.report import SCHEMA
 
         record = {"schema": SCHEMA, "source": job.source, "target": None, "verdict": "error", "error": message}
-        print(json.dumps(record), file=reports, flush=True)
+        say(json.dumps(record), reports)

@@ -11,11 +11,11 @@ import detector
 from detector.cliparts import (
     EXIT_FAILED,
     device_option,
+    failure_text,
     limits_options,
     parse_thresholds,
     progress,
     run_command,
-    say_error,
     split_names,
     tiles_option,
     workers_option,
@@ -207,20 +207,21 @@ def _print_all(
     limits = Limits(max_bytes=options["max_bytes"], max_pixels=options["max_pixels"], max_side=options["max_side"])
 
     def run(file: str) -> Any:
-        return look(Picture.open(sys.stdin.buffer if file == STREAM else file, limits=limits))
+        return look(Picture.open(sys.stdin.buffer if file == STREAM else file, limits=limits, name=file))
 
     code, as_json = 0, options["as_json"]
     files = options["files"]
-    with progress(len(files)) as advance:
+    with progress(len(files)) as say:
         for file, result in map_in_order(run, files, min(options["workers"], len(files))):
-            advance()
             if isinstance(result, Exception):
                 code = EXIT_FAILED
-                message = say_error("detector", file, result)
+                message = failure_text(file, result)
+                say(f"detector: error: {message}")
                 if as_json:
-                    print(json.dumps({"source": file, "verdict": "error", "error": message}), flush=True)
+                    say(json.dumps({"source": file, "verdict": "error", "error": message}), sys.stdout)
             elif as_json:
-                print(json.dumps(record(file, result)), flush=True)
+                say(json.dumps(record(file, result)), sys.stdout)
             else:
-                print("\n".join(lines(file, result)), flush=True)
+                say("\n".join(lines(file, result)), sys.stdout)
+            say(None)
     return code

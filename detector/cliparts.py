@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 import click
 
@@ -13,12 +13,13 @@ from detector.errors import RetinaCensorError, UsageError
 __all__ = [
     "EPILOG_EXIT_CODES",
     "EXIT_FAILED",
+    "Say",
     "device_option",
+    "failure_text",
     "limits_options",
     "parse_thresholds",
     "progress",
     "run_command",
-    "say_error",
     "split_names",
     "tiles_option",
     "workers_option",
@@ -87,29 +88,48 @@ def parse_thresholds(values: tuple[str, ...]) -> tuple[float | None, dict[str, f
     return common, by_class
 
 
+class Say(Protocol):
+    """Prints a line without spoiling the progress bar; None instead of a line moves the bar on by one."""
+
+    def __call__(self, line: str | None, file: TextIO | None = None) -> None:
+        """Print to `file`, or to standard error."""
+        ...
+
+
 @contextmanager
-def progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """Show a bar on standard error for more than one picture, where somebody can see it; yield what advances it."""
+def progress(total: int, *, quiet: bool = False) -> Iterator[Say]:
+    """Yield what prints the lines about `total` pictures, with a bar for more than one where somebody can see it."""
     if total < 2 or quiet or not sys.stderr.isatty():
-        yield lambda: None
+
+        def plain(line: str | None, file: TextIO | None = None) -> None:
+            if line is not None:
+                print(line, file=file or sys.stderr, flush=True)
+
+        yield plain
         return
     from tqdm import tqdm
 
     with tqdm(total=total, unit="picture", file=sys.stderr, leave=False) as bar:
 
-        def advance() -> None:
-            bar.update()
+        def above(line: str | None, file: TextIO | None = None) -> None:
+            if line is None:
+                bar.update()
+                return
+            target = file or sys.stderr
+            if target.isatty():
+                tqdm.write(line, file=target)
+            else:
+                print(line, file=target, flush=True)
 
-        yield advance
+        yield above
 
 
-def say_error(program: str, source: str, error: Exception) -> str:
-    """Print one line for one failed picture, and return its message."""
+def failure_text(source: str, error: Exception) -> str:
+    """Return the one line that says which picture failed and why."""
     message = " ".join(str(error).split())
     if not isinstance(error, RetinaCensorError):
         message = f"unexpected {type(error).__name__}: {message}; nothing was written; please report this"
-    print(f"{program}: error: {source}: {message}", file=sys.stderr)
-    return message
+    return message if message.startswith(f"{source}: ") else f"{source}: {message}"
 
 
 def run_command(command: click.Command, name: str, argv: list[str] | None) -> int:

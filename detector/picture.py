@@ -77,7 +77,7 @@ class Picture:
         return f"<Picture {self.name} {self.format or 'pixels'} {self.mode} {width} x {height}>"
 
     @classmethod
-    def open(cls, source: Source, *, limits: Limits | None = None) -> Self:
+    def open(cls, source: Source, *, limits: Limits | None = None, name: str | None = None) -> Self:
         """Read a picture's header and check it; decode nothing.
 
         Args:
@@ -86,6 +86,7 @@ class Picture:
                 picture that was not loaded yet is read again from its file, so that its colours and boxes are those of
                 the file; one that was loaded counts as it stands, without further frames.
             limits: bounds on bytes and pixels, checked before anything is decoded; the defaults of `Limits`.
+            name: what to call it in messages and reports, where it comes without a path.
 
         Raises:
             InputError: when it cannot be read, is of no supported format, is broken in its header, or has several
@@ -95,17 +96,19 @@ class Picture:
         """
         limits = limits if limits is not None else Limits()
         if isinstance(source, np.ndarray):
-            return cls._of_array(source, limits)
+            return cls._of_array(source, limits, name or "<array>")
         if isinstance(source, Image.Image):
-            return cls._of_image(source, limits)
+            return cls._of_image(source, limits, name or "<picture>")
         if isinstance(source, str | os.PathLike):
-            name = os.fsdecode(source)
-            return cls._of_data(read_path(name, limits), name, limits)
+            path = os.fsdecode(source)
+            return cls._of_data(read_path(path, limits), name or path, limits)
         if isinstance(source, bytes | bytearray | memoryview):
-            limits.check_bytes(memoryview(source).nbytes, "<bytes>")
-            return cls._of_data(bytes(source), "<bytes>", limits)
+            name = name or "<bytes>"
+            limits.check_bytes(memoryview(source).nbytes, name)
+            return cls._of_data(bytes(source), name, limits)
         if hasattr(source, "read"):
-            return cls._of_data(read_file_object(source, "<file>", limits), "<file>", limits)
+            name = name or "<file>"
+            return cls._of_data(read_file_object(source, name, limits), name, limits)
         raise UsageError(
             "a picture must be given as a path, bytes, a binary file object, a Pillow picture or a uint8 array; "
             f"got {type(source).__name__}"
@@ -235,7 +238,7 @@ class Picture:
         return cls(name, data, None, header, limits)
 
     @classmethod
-    def _of_array(cls, array: NDArray[Any], limits: Limits) -> Self:
+    def _of_array(cls, array: NDArray[Any], limits: Limits, name: str) -> Self:
         channels = 1 if array.ndim == 2 else array.shape[2] if array.ndim == 3 else 0
         if array.dtype != np.uint8 or channels not in _CHANNELS or (array.ndim == 3 and channels == 1):
             raise UsageError(
@@ -247,8 +250,7 @@ class Picture:
         return cls("<array>", None, array, Header(format="", size=size, mode=_CHANNELS[channels]), limits)
 
     @classmethod
-    def _of_image(cls, image: Image.Image, limits: Limits) -> Self:
-        name = "<picture>"
+    def _of_image(cls, image: Image.Image, limits: Limits, name: str) -> Self:
         limits.check_size(*image.size, name)
         with decoding(name, image.format):
             data = _unread_file(image, limits)
