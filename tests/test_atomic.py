@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from censor import atomic
-from censor.atomic import leftovers, write_atomic
+from detector import atomic
+from detector.atomic import leftovers, write_atomic
 from detector.errors import OutputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,7 +182,7 @@ SIZE = 8_000_000
 # Writes the same target for ever, old and new in turn, each a run of one byte value.
 WRITER = """
 import sys
-from censor.atomic import write_atomic
+from detector.atomic import write_atomic
 print("ready", flush=True)
 while True:
     for value in (b"a", b"b"):
