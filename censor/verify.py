@@ -31,6 +31,8 @@ CHECKED_SIDE = 384
 # Near a hidden region the second look is twice as sharp as the first: a censored part must not come close to being
 # found. (SAFETY: detector at half threshold on the output.)
 NEAR_SHARE = 0.5
+# Below this the detector finds parts in plain noise, and covering them would go on until the whole picture is black.
+NEAR_LEAST = 0.1
 # Each round of covering harder makes the box this much wider and taller ...
 GROW_HARDER = 0.2
 # ... and leaves this many cells along its long side of a blur or mosaic; the last round is an opaque box.
@@ -106,7 +108,7 @@ def _found_again(pipeline: "Pipeline", picture: Picture, checked: Checked, *, co
         found: Detections = pipeline.model.detect(
             output,
             classes=classes,
-            score_thresh={name: value * NEAR_SHARE for name, value in thresholds.items()},
+            score_thresh={name: min(value, max(value * NEAR_SHARE, NEAR_LEAST)) for name, value in thresholds.items()},
             tiles=rules.policy.detect.tiles,
         )
     except InputError as error:
@@ -117,16 +119,19 @@ def _found_again(pipeline: "Pipeline", picture: Picture, checked: Checked, *, co
 
 
 def _harder(pipeline: "Pipeline", hits: Detections, painted: Sequence[Painted], cells: int) -> list[Region]:
-    """Return a stronger region around each hit and the hidden regions that it touches; a plain one for a new hit."""
-    hidden = _boxes(painted)
+    """Return what to paint over each hit.
+
+    A soft region that a hit touches is painted again together with the hit, with fewer cells. Under an opaque box there
+    is nothing left to find: there, and for a new hit, the hit's own box is enough.
+    """
+    soft = _boxes([item for item in painted if item.style != "box"])
     regions = []
     for box, name in zip(hits.boxes, hits.names, strict=True):
-        touched = hidden[box_ios(box[None], hidden)[0] > 0]
+        touched = soft[box_ios(box[None], soft)[0] > 0]
         style = pipeline.policy.hide.style_of(name)
         if len(touched):
-            box = np.concatenate(
-                [np.minimum(box[:2], touched[:, :2].min(0)), np.maximum(box[2:], touched[:, 2:].max(0))]
-            )
+            low, high = touched[:, :2].min(axis=0), touched[:, 2:].max(axis=0)
+            box = np.concatenate([np.minimum(box[:2], low), np.maximum(box[2:], high)])
             style = replace(style, grow=GROW_HARDER, **({"cells": cells} if cells else {"style": "box"}))
         x1, y1, x2, y2 = (float(side) for side in box)
         regions.append(Region(box=(x1, y1, x2, y2), style=style, label=name))
