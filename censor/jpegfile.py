@@ -37,7 +37,7 @@ _SCAN_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 
-def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None, orientation: int = 1) -> bytes:
+def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None) -> bytes:
     """Write a JPEG's coded picture into a fresh file, losslessly.
 
     Kept are the quantisation and Huffman tables that a scan uses, the frame and scan headers, the restart interval,
@@ -58,7 +58,6 @@ def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None, orientation: 
         data: the whole file.
         icc_profile: a checked profile to embed. Without one none is written, so the file must have had none, or one
             that means sRGB.
-        orientation: the EXIF orientation, 1 to 8, to write as the only tag of a fresh EXIF block; 1 writes none.
 
     Raises:
         InputError: when the file is malformed, or is of a kind that cannot be rewritten this way: CMYK, 12-bit,
@@ -72,8 +71,6 @@ def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None, orientation: 
     if parser.adobe_transform is not None and len(parser.components) == 3:
         # 0 means RGB; decoders take anything else in three components for YCbCr. Grey has no choice.
         head.append(_segment(APP14, b"Adobe\0\x64\0\0\0\0" + bytes([parser.adobe_transform != 0])))
-    if orientation != 1:
-        head.append(_orientation_segment(orientation))
     head.extend(icc_segments(icc_profile or b""))
     return b"".join([*head, *parser.out, EOI])
 
@@ -101,14 +98,6 @@ def _ceil(a: int, b: int) -> int:
 
 def _segment(marker: int, payload: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
-
-
-def _orientation_segment(orientation: int) -> bytes:
-    """An EXIF block with one tag: 0x0112, SHORT, one value."""
-    if not 1 <= orientation <= 8:
-        raise InputError(f"an EXIF orientation must be 1 to 8; got {orientation}")
-    tiff = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
-    return _segment(0xE1, b"Exif\0\0" + tiff)
 
 
 def _refuse(must: str, got: str) -> NoReturn:
