@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from censor.atomic import write_atomic
 from censor.imagefile import format_for
 from censor.jobs import same_file
-from censor.paint import Region, paint
-from censor.pipeline import Detector, Outcome, Pipeline
+from censor.paint import paint
+from censor.pipeline import Detector, Outcome, Pipeline, regions_of
 from censor.policy import CensorPolicy, load_censor_policy
 from censor.report import MaskFile, Report
 from detector.detections import Detections
@@ -214,10 +214,6 @@ def censor_image(
     rules = load_censor_policy(policy, **changes)
     known = tuple(name for name in rules.hide.classes if name in found.class_names)
     hide = found.of_classes(known).above(rules.policy.detect.thresholds(known))
-    regions = [
-        Region(box=(float(x1), float(y1), float(x2), float(y2)), style=rules.hide.style_of(label), label=label)
-        for (x1, y1, x2, y2), label in zip(hide.boxes, hide.names, strict=True)
-    ]
     result = image.copy()
-    paint(result, regions)
+    paint(result, regions_of(hide, rules.hide))
     return result

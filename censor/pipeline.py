@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from censor.imagefile import encode
 from censor.jpegfile import rewrite_jpeg
 from censor.paint import Painted, Region, paint_image, whole
-from censor.policy import CensorPolicy
+from censor.policy import CensorPolicy, HideRules
 from censor.preview import draw_boxes
 from censor.report import Report
 from censor.verify import Checked, check_output, check_rewritten
@@ -24,7 +24,7 @@ from detector.verdict import Verdict, classify
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Detector", "Outcome", "Pipeline", "SecondOpinion"]
+__all__ = ["WHOLE", "Detector", "Outcome", "Pipeline", "SecondOpinion", "regions_of"]
 
 
 # The label of the region that covers everything; no class has this name.
@@ -124,7 +124,7 @@ class Pipeline:
         """Hide the boxes that a person chose, and nothing else."""
         report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=())
         with Pixels(picture) as pixels:
-            return self._write(pixels, self._regions_of(boxes), report, output_format, cover_new=False)
+            return self._write(pixels, regions_of(boxes, self.policy.hide), report, output_format, cover_new=False)
 
     def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
         """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
@@ -142,18 +142,11 @@ class Pipeline:
         hide = self.policy.hide.classes
         return tuple({**record, "hide": record["label"] in hide} for record in found.to_records())
 
-    def _regions_of(self, boxes: Detections) -> list[Region]:
-        style_of = self.policy.hide.style_of
-        return [
-            Region(box=(float(x1), float(y1), float(x2), float(y2)), style=style_of(label), label=label)
-            for (x1, y1, x2, y2), label in zip(boxes.boxes, boxes.names, strict=True)
-        ]
-
     def _regions(
         self, picture: Picture, hide: Detections, verdict: Verdict, left: list[str]
     ) -> tuple[list[Region], list[str]]:
         """Return what to paint, and what a person should know; `left` flags the picture and is not to be hidden."""
-        regions = self._regions_of(hide)
+        regions = regions_of(hide, self.policy.hide)
         if verdict.verdict == "safe" or (regions and not left):
             return regions, []
         if self.policy.hide.fallback == "whole":
@@ -229,6 +222,14 @@ class Pipeline:
     def encode(self, image: "Image.Image", picture: Picture, output_format: str | None) -> bytes:
         """Encode with a second thread where this picture has the machine for itself; the bytes are the same."""
         return encode(image, picture, output_format, threads=2 if self.ahead else 1)
+
+
+def regions_of(boxes: Detections, rules: HideRules) -> list[Region]:
+    """Return one region for each box, in the style that the rules give its class."""
+    return [
+        Region(box=(float(x1), float(y1), float(x2), float(y2)), style=rules.style_of(label), label=label)
+        for (x1, y1, x2, y2), label in zip(boxes.boxes, boxes.names, strict=True)
+    ]
 
 
 def _not_hidden(painted: Sequence[Painted]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import click
 import detector
 from detector.cliparts import (
     EXIT_FAILED,
+    F,
     device_option,
     failure_text,
     limits_options,
@@ -47,16 +48,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 model_option = click.option("--model", metavar="NAME", help="Detector to use; see `detector models`.")
 
 
+def looking_options(function: F) -> F:
+    """Add the options of the commands that look at pictures."""
+    for option in (limits_options, workers_option, device_option, model_option, json_option, tiles_option):
+        function = option(function)
+    return function
+
+
 @cli.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--classes", metavar="A,B", help="Classes to report, instead of the six.")
 @click.option("--thresh", multiple=True, metavar="T|CLASS=T", help="Lowest score reported.  [0.25]")
-@tiles_option
-@json_option
-@model_option
-@device_option
-@workers_option
-@limits_options
+@looking_options
 def detect(**options: Any) -> int:
     """Print what is found in each picture.
 
@@ -98,12 +101,7 @@ def detect(**options: Any) -> int:
 @click.argument("files", nargs=-1, required=True)
 @click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
 @click.option("--second-opinion/--no-second-opinion", default=None, help="Ask open_nsfw about the whole picture.")
-@tiles_option
-@json_option
-@model_option
-@device_option
-@workers_option
-@limits_options
+@looking_options
 def classify(**options: Any) -> int:
     """Print the verdict on each picture: safe, review or nsfw, with reasons.
 

@@ -13,6 +13,7 @@ from detector.errors import RetinaCensorError, UsageError
 __all__ = [
     "EPILOG_EXIT_CODES",
     "EXIT_FAILED",
+    "F",
     "Say",
     "device_option",
     "failure_text",
