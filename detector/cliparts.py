@@ -51,15 +51,14 @@ workers_option = click.option(
 
 def limits_options(function: F) -> F:
     """Add `--max-bytes`, `--max-pixels` and `--max-side`."""
-    function = click.option("--max-side", type=click.IntRange(1), default=20_000, help="Largest side accepted.")(
-        function
-    )
-    function = click.option("--max-pixels", type=click.IntRange(1), default=50_000_000, help="Most pixels accepted.")(
-        function
-    )
-    return click.option("--max-bytes", type=click.IntRange(1), default=100 << 20, help="Largest file accepted.")(
-        function
-    )
+    for name, default, what in (
+        ("--max-side", 20_000, "Largest width or height accepted"),
+        ("--max-pixels", 50_000_000, "Most pixels accepted"),
+        ("--max-bytes", 100 << 20, "Largest file accepted"),
+    ):
+        option = click.option(name, type=click.IntRange(1), default=default, metavar="N", help=f"{what}.  [{default}]")
+        function = option(function)
+    return function
 
 
 def split_names(text: str | None) -> tuple[str, ...] | None:
