@@ -1,0 +1,84 @@
+"""The gate: no figure may have fallen since a former result."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from detector.errors import InputError, UsageError
+from detector.evaluation.run import FORMAT
+
+__all__ = ["TOLERANCE", "check_gate", "read_baseline"]
+
+# Less than what reordering a few pictures or another build of the runtime changes, more than a rounding.
+TOLERANCE = 0.005
+
+
+def read_baseline(path: Path) -> dict[str, Any]:
+    """Read a former result of `detector evaluate --json`.
+
+    Raises:
+        InputError: when it cannot be read, or is something else.
+    """
+    try:
+        baseline = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"a baseline must be a readable JSON file; {path} is not: {error}") from error
+    if not isinstance(baseline, dict) or baseline.get("format") != FORMAT or not baseline.get("models"):
+        raise InputError(f"a baseline must be the output of `detector evaluate --json`; {path} is something else")
+    return baseline
+
+
+def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance: float = TOLERANCE) -> list[str]:
+    """Return one line for each figure that fell by more than the tolerance; an empty list passes.
+
+    A model is held against the one of its name in the baseline; a baseline of a single model holds for every model,
+    so that new weights can be held against those that they replace. AP and AR of all classes, of each class and
+    without regard to class count; speed and memory do not: they depend on the machine. A figure that the baseline
+    has and the result lacks has fallen.
+
+    Raises:
+        UsageError: when the two are not of the same data and settings, or a model has nothing to be held against.
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise UsageError(f"a tolerance must be a number from 0 up; got {tolerance}")
+    for key in ("data", "settings"):
+        for name in _COMPARED[key]:
+            ours, theirs = result[key].get(name), baseline.get(key, {}).get(name)
+            if ours != theirs:
+                raise UsageError(
+                    f"a baseline must be of the same {key}; {name} is {ours!r} here and {theirs!r} there; "
+                    "evaluate the old model anew"
+                )
+    by_name = {model["name"]: model for model in baseline["models"]}
+    fallen = []
+    for model in result["models"]:
+        old = by_name.get(model["name"], baseline["models"][0] if len(baseline["models"]) == 1 else None)
+        if old is None:
+            raise UsageError(
+                f"the baseline must hold {model['name']}, or a single model; it holds {', '.join(by_name)}"
+            )
+        now = dict(_stated(model))
+        for name, before in _stated(old):
+            value = now.get(name)
+            if before is not None and (value is None or value < before - tolerance - _ROUNDING):
+                shown = "nothing" if value is None else f"{value:.4f}"
+                fallen.append(f"{model['name']}: {name} fell from {before:.4f} to {shown}")
+    return fallen
+
+
+# What must be equal for figures to be comparable.
+_COMPARED = {"data": ("digest", "classes"), "settings": ("score_thresh",)}
+# Figures are written with six digits.
+_ROUNDING = 1e-6
+
+
+def _stated(model: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """Yield every figure that the gate holds a model to."""
+    yield from model["figures"].items()
+    for name, value in model["class_agnostic"].items():
+        yield f"{name} without regard to class", value
+    for label, entry in model["per_class"].items():
+        for name, value in entry["figures"].items():
+            yield f"{name} of {label}", value
