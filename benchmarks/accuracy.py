@@ -9,9 +9,6 @@ then 0.25 in its suppression). Rows of ours: at its threshold, the fairest compa
 """
 
 import argparse
-import contextlib
-import copy
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,17 +18,14 @@ import cv2
 import nudenet
 import numpy as np
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 import detector
 from detector.classes import CLASSES, NSFW_CLASSES
+from detector.evaluation.coco_metrics import AP_THRESH, evaluate_boxes
 
 ROOT = Path(__file__).resolve().parent.parent
 # The lowest score that nudenet 3.4.2 lets through its suppression.
 PEER_THRESH = 0.25
-# AP integrates over all scores; under this ours has nothing that changes it.
-AP_THRESH = 0.01
 
 Record = dict[str, Any]
 Detect = Callable[[Path], list[Record]]
@@ -89,18 +83,9 @@ def contenders() -> dict[str, Detect]:
 
 
 def coco_ap(truth: dict[str, Any], records: list[Record]) -> tuple[float, float]:
-    """Return AP and AP50 as pycocotools gives them over the categories of `truth`; its printing is swallowed."""
-    if not records:
-        return 0.0, 0.0
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = copy.deepcopy({"info": {}, **truth})
-        coco.createIndex()
-        run = COCOeval(coco, coco.loadRes(copy.deepcopy(records)), "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return float(run.stats[0]), float(run.stats[1])
+    """Return AP and AP50 as pycocotools gives them over the categories of `truth`."""
+    figures = evaluate_boxes(truth, records).figures
+    return figures["AP"] or 0.0, figures["AP50"] or 0.0
 
 
 def as_classifier(truth: dict[str, Any], records: list[Record]) -> tuple[str, str]:
