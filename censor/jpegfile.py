@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from detector.errors import InputError
 
-__all__ = ["icc_segments", "rewrite_jpeg"]
+__all__ = ["has_restarts", "icc_segments", "rewrite_jpeg"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 SOS, DQT, DHT, DRI, COM = 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
@@ -49,10 +49,9 @@ def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None) -> bytes:
     markers, more entropy-coded data than the picture's blocks can take.
 
     Not promised: finding bytes that lie inside the entropy-coded data, between the last block and the next marker,
-    or codes in a used Huffman table that no block uses. Only a Huffman decoder sees those, at the cost of decoding the
-    picture. No program is known to put anything there, and another file's bytes there would show by their markers;
-    whoever must be sure against a sender who hides data on purpose re-encodes, as that also helps against data hidden
-    in the pixels' low bits.
+    or codes in a used Huffman table that no block uses. Only a Huffman decoder sees those; the pipeline asks it
+    (`Picture.has_slack`) and re-encodes such files, and those with several scans or restart markers. Whoever must be
+    sure against a sender who hides data in the pixels' low bits re-encodes always.
 
     Args:
         data: the whole file.
@@ -73,6 +72,16 @@ def rewrite_jpeg(data: bytes, *, icc_profile: bytes | None = None) -> bytes:
         head.append(_segment(APP14, b"Adobe\0\x64\0\0\0\0" + bytes([parser.adobe_transform != 0])))
     head.extend(icc_segments(icc_profile or b""))
     return b"".join([*head, *parser.out, EOI])
+
+
+def has_restarts(data: bytes) -> bool:
+    """Return whether a JPEG as `rewrite_jpeg` writes it holds restart markers in its scan."""
+    at = 2
+    while data[at + 1] != 0xDA:  # SOS
+        if data[at + 1] == 0xDD:  # DRI
+            return True
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 def icc_segments(icc_profile: bytes) -> Iterator[bytes]:

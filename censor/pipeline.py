@@ -4,17 +4,18 @@
 """
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from censor.imagefile import encode
-from censor.jpegfile import rewrite_jpeg
+from censor.jpegfile import has_restarts, rewrite_jpeg
 from censor.paint import Painted, Region, paint_image, whole
 from censor.policy import CensorPolicy, HideRules
 from censor.preview import draw_boxes
 from censor.report import Report
-from censor.verify import Checked, check_output, check_rewritten
+from censor.verify import Checked, check_output
 from detector.detections import Detections
 from detector.errors import InputError
 from detector.picture import Picture
@@ -102,7 +103,8 @@ class Pipeline:
             InputError: when the picture cannot be decoded.
             OutputError: when the result cannot be encoded.
         """
-        with self._pixels(picture) as pixels:
+        rewritten = _rewritten(picture, output_format)
+        with self._pixels(rewritten or picture) as pixels:
             found, verdict = self.look(pixels)
             hide = found.of_classes(self.policy.hide.classes)
             flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
@@ -111,7 +113,7 @@ class Pipeline:
             report = self._report(
                 picture, target, verdict=verdict, boxes=self._records(found), warnings=tuple(warnings)
             )
-            return self._write(pixels, regions, report, output_format)
+            return self._write(picture, pixels, regions, report, output_format)
 
     def run_mask(
         self,
@@ -123,8 +125,9 @@ class Pipeline:
     ) -> Outcome:
         """Hide the boxes that a person chose, and nothing else."""
         report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=())
-        with Pixels(picture) as pixels:
-            return self._write(pixels, regions_of(boxes, self.policy.hide), report, output_format, cover_new=False)
+        with Pixels(_rewritten(picture, output_format) or picture) as pixels:
+            regions = regions_of(boxes, self.policy.hide)
+            return self._write(picture, pixels, regions, report, output_format, cover_new=False)
 
     def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
         """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
@@ -180,6 +183,7 @@ class Pipeline:
 
     def _write(
         self,
+        picture: Picture,
         pixels: Pixels,
         regions: list[Region],
         report: Report,
@@ -188,16 +192,9 @@ class Pipeline:
         cover_new: bool = True,
     ) -> Outcome:
         """Paint, encode, and look at the result again; a clean JPEG keeps its coded pixels."""
-        picture = pixels.picture
-        if not regions and picture.lossless_ok and picture.data is not None and output_format in (None, "JPEG"):
-            try:
-                data = rewrite_jpeg(picture.data, icc_profile=picture.icc_profile)
-            except InputError:
-                pass  # a JPEG of a kind that cannot be rewritten (arithmetic coding, say) is encoded afresh below
-            else:
-                if self.verify:
-                    check_rewritten(picture, data)
-                return _outcome(data, replace(report, method="lossless", verified=self.verify))
+        if not regions and pixels.picture is not picture and not _has_slack(pixels.picture):
+            assert pixels.picture.data is not None
+            return _outcome(pixels.picture.data, replace(report, method="lossless", verified=self.verify))
         image, painted = paint_image(pixels.full(), regions)
         checked = Checked(
             image=image,
@@ -222,6 +219,31 @@ class Pipeline:
     def encode(self, image: "Image.Image", picture: Picture, output_format: str | None) -> bytes:
         """Encode with a second thread where this picture has the machine for itself; the bytes are the same."""
         return encode(image, picture, output_format, threads=2 if self.ahead else 1)
+
+
+def _rewritten(picture: Picture, output_format: str | None) -> Picture | None:
+    """Return a JPEG in the form in which it is written if nothing must be hidden: that form is looked at, then.
+
+    None for what must be encoded afresh: another format; a JPEG that must be turned or converted, or that cannot be
+    rewritten (arithmetic coding, say); and one with several scans or with restart markers, since only at the end of a
+    single scan can be seen whether bytes are hidden behind the coded picture.
+    """
+    if not picture.lossless_ok or picture.data is None or output_format not in (None, "JPEG"):
+        return None
+    try:
+        data = rewrite_jpeg(picture.data, icc_profile=picture.icc_profile)
+    except InputError:
+        return None
+    if picture.info.progressive or has_restarts(data):
+        return None
+    return Picture.open(data, limits=replace(picture.limits, max_bytes=sys.maxsize), name=picture.name)
+
+
+def _has_slack(picture: Picture) -> bool:
+    """Whether something may hide behind the coded picture; decodes a reduced copy where nobody has looked yet."""
+    if picture.has_slack is None:
+        picture.views(1)
+    return picture.has_slack is not False
 
 
 def regions_of(boxes: Detections, rules: HideRules) -> list[Region]:

@@ -5,7 +5,7 @@ Nothing here clips silently: 16-bit grey is scaled, and where numbers have no ag
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -204,26 +204,40 @@ def fresh(image: Image.Image, mode: str) -> Image.Image:
 def composites(image: Image.Image) -> list[NDArray[np.uint8]]:
     """Return (h, w, 3) uint8 arrays of an RGB or RGBA picture, contiguous and read-only.
 
-    One, or where the picture is not opaque one over white and one over black.
+    One; or where the picture is not opaque three: over white, over black, and its colours without their alpha, black
+    where nothing of them is kept. The last is what somebody sees who drops the alpha of the output.
     """
     if image.mode != "RGBA":
         return [np.asarray(image)]
-    opaque = image.getchannel("A").getextrema() == (255, 255)
-    black = np.empty((image.height, image.width, 3), np.uint8)
-    white = black if opaque else np.empty_like(black)
+    if image.getchannel("A").getextrema() == (255, 255):
+        return [_read_only(_filled(image, lambda pixels: pixels[..., :3]))]
+    return [_read_only(_filled(image, look)) for look in (_over_white, _over_black, _bare)]
+
+
+def _filled(image: Image.Image, look: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> NDArray[np.uint8]:
+    """Return what `look` makes of an RGBA picture, strip by strip, so that little memory is used besides."""
+    result = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
         rows = slice(top, min(top + _STRIP, image.height))
-        pixels = np.asarray(image.crop((0, top, image.width, rows.stop)))
-        if opaque:
-            black[rows] = pixels[..., :3]
-            continue
-        alpha = pixels[..., 3:].astype(np.uint16)
-        black[rows] = (pixels[..., :3] * alpha + 127) // 255
-        white[rows] = black[rows] + (255 - alpha)  # at most 255: a colour times alpha is no more than alpha
-    arrays = [black] if opaque else [white, black]
-    for array in arrays:
-        array.setflags(write=False)
-    return arrays
+        result[rows] = look(np.asarray(image.crop((0, top, image.width, rows.stop))))
+    return result
+
+
+def _over_black(pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    return (pixels[..., :3] * pixels[..., 3:].astype(np.uint16) + 127) // 255
+
+
+def _over_white(pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    return _over_black(pixels) + (255 - pixels[..., 3:])  # at most 255: a colour times alpha is no more than alpha
+
+
+def _bare(pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    return pixels[..., :3] * (pixels[..., 3:] > 0)
+
+
+def _read_only(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    array.setflags(write=False)
+    return array
 
 
 def _at_depth(transparent: int | tuple[int, ...], bits: int) -> int | tuple[int, ...]:

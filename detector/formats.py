@@ -7,11 +7,12 @@ checked or removed before Pillow sees it.
 """
 
 import io
+import os
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from detector.containers import (
@@ -198,8 +199,37 @@ def open_decoder(
 class _Jpeg(JpegImageFile):
     """A JPEG file, of which only its first picture exists: MPO's and gain maps' further ones are never looked at."""
 
+    # Where reading pauses, shortly before the end of the coded picture; None reads on without a look.
+    tail_at: int | None = None
+    # Whether the picture was complete at that place already: what follows is not needed to decode it.
+    complete_early: bool | None = None
+    _mark: tuple[int, int, int] | None = None
+
     def _read_dpi_from_exif(self) -> None:
         """Leave EXIF alone: Pillow would read all of it, and warn where it is broken."""
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Read coded data; at `tail_at`, see whether the last row of pixels is there before its last bytes were read.
+
+        A mark of random colour stands in that row until the decoder writes it.
+        """
+        stop = self.tail_at
+        assert self.fp is not None
+        if stop is not None and self.complete_early is None:
+            if self._mark is None:
+                random = os.urandom(3)
+                self._mark = (random[0], random[1], random[2])
+                self.im.paste(self._mark if self.im.mode == "RGB" else self._mark[1], self._last_row())
+            if self.fp.tell() < stop:
+                return bytes(super().load_read(min(read_bytes, stop - self.fp.tell())))
+            row = Image.Image()._new(self.im.crop(self._last_row()))
+            marked = self._mark if row.mode == "RGB" else self._mark[1]
+            self.complete_early = row.getcolors(1) != [(row.width, marked)]
+        return bytes(super().load_read(read_bytes))
+
+    def _last_row(self) -> tuple[int, int, int, int]:
+        width, height = self.im.size
+        return (0, height - 1, width, height)
 
 
 def _open_heif(stream: BinaryIO, name: str) -> ImageFile.ImageFile:

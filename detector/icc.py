@@ -211,7 +211,10 @@ def _curve(tag: bytes) -> _Curve | None:
     rises = all(second >= first for first, second in pairwise(values)) and values[-1] > values[0]
     if curve.kind < 0 and len(curve.numbers) > 1:
         rises = rises and all(second >= first for first, second in pairwise(curve.numbers))
-    return curve if rises and values[0] > -0.1 and values[-1] < 1.1 else None
+    # Gamma 1 has its middle at 0.5, gamma 2.8 at 0.14: one far off shows a viewer without colour management, or with
+    # its own idea of a profile, another picture than the detector sees. It is converted instead of kept.
+    middle = 0.05 < curve(0.5) < 0.6
+    return curve if rises and middle and values[0] > -0.1 and values[-1] < 1.1 else None
 
 
 def _invertible(columns: list[tuple[int, ...]]) -> bool:

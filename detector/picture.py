@@ -20,6 +20,9 @@ __all__ = ["EncodeHints", "Limits", "Picture", "Source"]
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[np.uint8]
 
+# The coded picture's last bytes, end marker included: a decoder needs the very last one for the last row of pixels.
+TAIL_BYTES = 16
+
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -38,6 +41,8 @@ class Picture:
         icc_profile: the rebuilt profile that belongs to the pixels of `load`; None where they are sRGB.
         info: how the file was coded.
         limits: what it was checked against.
+        has_slack: for a JPEG that ends with its coded picture, whether the picture was complete before the last bytes
+            of it were read, so that something else may stand there; None as long as nothing was decoded.
         lossless_ok: whether the stored pixels can stay as they are: a JPEG, upright, grey or three-coloured, with no
             colour profile or one that was rebuilt.
     """
@@ -56,6 +61,7 @@ class Picture:
         self._pixels = pixels
         self._header = header
         self._colour = Colour.of(header)
+        self.has_slack: bool | None = None
         # Reduced views are small and looked at more than once: by the detector, and when the output is checked.
         self._reduced_views: dict[int, list[NDArray[np.uint8]]] = {}
         self.format = header.format or None
@@ -134,7 +140,9 @@ class Picture:
             InputError: when the pixels cannot be decoded, to the last one.
         """
         with decoding(self.name, self.format):
-            image = normalise(self._decoder(cancel), self._header, self.name)
+            decoder = self._decoder(cancel)
+            image = normalise(decoder, self._header, self.name)
+            self._note_slack(decoder)
             if self._colour.convert is not None or image.mode == "CMYK":
                 image = to_srgb(image, self._colour.convert)
             image = turned(image, self.orientation)
@@ -155,7 +163,7 @@ class Picture:
 
         Returns:
             Contiguous, read-only (h, w, 3) uint8 RGB arrays, as a viewer sees the picture: one, or, when some of it is
-            transparent, two: over white and over black.
+            transparent, three: over white, over black, and its colours without their alpha.
 
         Raises:
             InputError: when the pixels cannot be decoded.
@@ -211,9 +219,16 @@ class Picture:
         if scale > 1:
             # Pillow takes the largest scale that leaves both sides at or above what is asked for.
             image.draft(None, (max(image.width // scale, 1), max(image.height // scale, 1)))
-        image = normalise(image, self._header, self.name)
+        decoder = image
+        image = normalise(decoder, self._header, self.name)
+        self._note_slack(decoder)
         image = to_srgb(image, self._colour.convert or self._colour.keep)
         return turned(image, self.orientation)
+
+    def _note_slack(self, decoder: Image.Image) -> None:
+        early = getattr(decoder, "complete_early", None)
+        if early is not None:
+            self.has_slack = early
 
     def _decoder(self, cancel: threading.Event | None = None) -> Image.Image:
         """Return a picture that is not decoded yet, one for each call; where there are pixels already, these."""
@@ -224,7 +239,10 @@ class Picture:
         assert self.data is not None
         assert self.format is not None
         stream = None if cancel is None else CancellableBytes(self.data, cancel)
-        return open_decoder(self.data, self.format, self.name, self.limits, stream)
+        image = open_decoder(self.data, self.format, self.name, self.limits, stream)
+        if self.lossless_ok and self.data.endswith(b"\xff\xd9"):
+            image.tail_at = len(self.data) - TAIL_BYTES  # type: ignore[attr-defined]
+        return image
 
     @classmethod
     def _of_data(cls, data: bytes, name: str, limits: Limits) -> Self:

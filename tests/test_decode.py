@@ -178,7 +178,9 @@ def test_hidden_colours_are_zeroed_and_both_backdrops_seen(colours: Image.Image)
         image = np.asarray(picture.load())
         assert not image[:24].any()
         assert difference(image[24:], np.asarray(source)[24:]) == 0
-        white, black = picture.views(1)
+        white, black, bare = picture.views(1)
+        assert not bare[:24].any()
+        assert difference(bare[24:], np.asarray(colours)[24:]) == 0
         assert not white.flags.writeable
         assert not black.flags.writeable
         assert (white[:24] == 255).all()

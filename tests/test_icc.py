@@ -113,6 +113,8 @@ BAD = {
     "lookup table": with_tag(b"A2B0", b"mft2" + bytes(60)),
     "lookup table back": with_tag(b"B2A1", b"mft2" + bytes(60)),
     "table of version 4.3": with_tag(b"D2B0", b"mpet" + bytes(60)),
+    "all white": with_tag(b"gTRC", curv(1)),
+    "all black": with_tag(b"gTRC", curv(65535)),
     "no curve": with_tag(b"gTRC", b""),
     "unknown curve": with_tag(b"gTRC", b"xxxx" + bytes(60)),
     "unknown parametric curve": with_tag(b"gTRC", para(5, 1.0, 1.0, 0.0, 0.0, 0.0)),

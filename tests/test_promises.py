@@ -1,5 +1,6 @@
 """What SAFETY promises, end to end: each with a number."""
 
+import base64
 import io
 import subprocess
 import sys
@@ -167,6 +168,42 @@ def test_a_change_that_nobody_sees_changes_little(mannequins: list[Path]) -> Non
     attacked[4::8, 4::8] = 128
     plain = score(Image.fromarray(large), "PNG", compress_level=1)
     assert score(Image.fromarray(attacked), "PNG", compress_level=1) == pytest.approx(plain, abs=0.05)
+
+
+def test_nothing_rides_along_behind_the_coded_picture(mannequins: list[Path], example: Path) -> None:
+    """Bytes between the last block and the end marker are seen by no decoder, and by no look at the pixels."""
+    pipeline = censor.build_pipeline(second_opinion=False, verify=False)
+    clean = mannequins[8].read_bytes()
+    plain = pipeline.run(Picture.open(clean), "o.jpg", None)
+    assert plain.report.method == "lossless"
+    passenger = base64.b64encode(example.read_bytes())
+    for extra in (passenger[:40], passenger):
+        outcome = pipeline.run(Picture.open(clean[:-2] + extra + clean[-2:]), "o.jpg", None)
+        assert outcome.report.method == "reencoded"
+        assert extra[:40] not in outcome.data
+    # Several scans and restart intervals have such places inside: they are encoded afresh.
+    with Image.open(io.BytesIO(clean)) as image:
+        for options in ({"progressive": True}, {"restart_marker_rows": 1}):
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", **options)
+            assert pipeline.run(Picture.open(buffer.getvalue()), "o.jpg", None).report.method == "reencoded"
+
+
+def test_nothing_hides_under_a_low_alpha(example: Path) -> None:
+    """Nearly transparent colours are invisible over any ground, and whole in the output's bytes."""
+    pipeline = censor.build_pipeline(second_opinion=False)
+    with Image.open(example) as image:
+        picture = image.convert("RGBA").resize((450, 600))
+    for alpha in (1, 8, 15):
+        picture.putalpha(alpha)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        outcome = pipeline.run(Picture.open(buffer.getvalue()), "o.png", None)
+        assert outcome.report.verdict is not None
+        assert outcome.report.verdict.verdict == "nsfw"
+        with Image.open(io.BytesIO(outcome.data)) as after:
+            again = detector.load().detect(np.asarray(after.convert("RGB")), classes=NSFW_CLASSES, score_thresh=0.25)
+        assert len(again) == 0
 
 
 @pytest.mark.slow
