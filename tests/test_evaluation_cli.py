@@ -123,7 +123,7 @@ def test_a_policy_carries_the_thresholds(models: Path, tmp_path: Path) -> None:
 def test_a_recall_that_is_not_reached_raises_no_threshold() -> None:
     high = Point(score_thresh=0.9, precision=1.0, recall=0.5, f1=0.6, reached=False)
     low = Point(score_thresh=0.1, precision=0.2, recall=0.5, f1=0.3, reached=False)
-    reached = Point(score_thresh=0.87654321, precision=1.0, recall=1.0, f1=1.0)
+    reached = Point(score_thresh=0.87659, precision=1.0, recall=1.0, f1=1.0)
     points = {CLASSES[0]: high, CLASSES[1]: low, CLASSES[2]: reached, CLASSES[3]: None}
     text = policy_text("x", points, wanted=0.95, source="a\ntest")
     assert "BELLY_EXPOSED = 0.2500  # recall 0.500 is the most there is; 0.95 IS NOT REACHED" in text

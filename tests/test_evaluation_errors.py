@@ -142,3 +142,9 @@ def test_hidden_regions_keep_a_few_cells_and_nothing_else_changes() -> None:
         allowed[y1:y2, x1:x2] = True
     assert not (changed & ~allowed).any()
     assert hide_regions(image, np.zeros((0, 4))).tolist() == image.tolist()
+    # Averages, not samples: of black and white pixels in turn every cell is grey.
+    stripes = np.zeros((120, 160, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    inside = hide_regions(stripes, boxes)[20:100, 20:60]
+    assert inside.min() > 100
+    assert inside.max() < 160

@@ -217,6 +217,9 @@ def test_classes_can_be_chosen(tmp_path: Path) -> None:
     assert [note["category_id"] for note in truth.dataset["annotations"]] == [1]
     assert truth.other_boxes[1].tolist() == [[10, 10, 60, 60]]
     assert truth.digest != read_truth(path).digest
+    case = cases_of(truth, {1: detections(parts, [0.9, 0.8])})[0]  # the detector found both classes
+    assert case.found_labels.tolist() == [0]
+    assert case.found_scores == pytest.approx([0.8])
     with pytest.raises(UsageError, match="none for FACE_MALE"):
         read_truth(path, classes=["FACE_MALE"])
 
