@@ -151,7 +151,8 @@ def censor_file(
         InputError: when the picture cannot be read or is refused.
         OutputError: when the result cannot be written.
     """
-    if isinstance(source, str | os.PathLike) and not in_place and same_file(source, target):
+    origin = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    if isinstance(origin, str | os.PathLike) and not in_place and same_file(origin, target):
         raise UsageError(f"OUT must be another file than IN; both are {os.fspath(target)}; say in_place to replace it")
     masks = MaskFile.read(mask) if isinstance(mask, str | Path) else mask
     return run_to_file(build_pipeline(policy, **settings), source, target, mask=masks, limits=limits)
@@ -213,6 +214,8 @@ def censor_image(
         )
     rules = load_censor_policy(policy, **changes)
     known = tuple(name for name in rules.hide.classes if name in found.class_names)
+    if changes.get("classes") is not None and len(known) < len(rules.hide.classes):
+        raise UsageError(f"the classes to hide must be among those of `found`, {found.class_names}; some are not")
     hide = found.of_classes(known).above(rules.policy.detect.thresholds(known))
     result = image.copy()
     paint(result, regions_of(hide, rules.hide))

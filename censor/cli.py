@@ -14,6 +14,7 @@ from detector.cliparts import (
     failure_text,
     limits_options,
     parse_thresholds,
+    printable,
     progress,
     run_command,
     split_names,
@@ -94,6 +95,14 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
     workers = min(options["workers"], len(jobs))
     if options["mask"] and options["preview"]:
         raise UsageError("--boxes and --mask must not be given together: one shows boxes, the other hides them")
+    if options["in_place"] and options["preview"]:
+        raise UsageError("--boxes and --in-place must not be given together: the picture would be lost to its preview")
+    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles") if options[name]]
+    if options["mask"] and useless:
+        raise UsageError(
+            f"--mask must not be given with --{useless[0].replace('_', '-')}: a person's boxes are hidden, nothing is "
+            "looked for"
+        )
     mask = MaskFile.read(options["mask"]) if options["mask"] else None
     limits = Limits(max_bytes=options["max_bytes"], max_pixels=options["max_pixels"], max_side=options["max_side"])
     pipeline = build_pipeline(
@@ -164,7 +173,7 @@ def _say_report(say: Say, report: "Report", options: dict[str, Any], reports: Te
     elif not options["quiet"]:
         say(report.summary())
     for warning in report.warnings:
-        say(f"censor: look at {report.target or report.source}: {warning}")
+        say(f"censor: look at {printable(report.target or report.source)}: {warning}")
 
 
 def _say_failure(say: Say, job: "Job", error: Exception, reports: TextIO | None) -> None:

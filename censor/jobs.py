@@ -29,7 +29,9 @@ def plan_jobs(paths: Sequence[str], *, in_place: bool = False) -> list[Job]:
             an input is a folder, or an output is an input and `in_place` is not set.
     """
     if in_place:
-        return [_in_place(paths)]
+        job = _in_place(paths)
+        _check_format(job.target)
+        return [job]
     if len(paths) < 2:
         raise UsageError(f"IN and OUT must be given; got {len(paths)} path{'s' if len(paths) != 1 else ''}")
     *sources, target = paths
@@ -41,12 +43,20 @@ def plan_jobs(paths: Sequence[str], *, in_place: bool = False) -> list[Job]:
         jobs = _into_folder(sources, target)
     elif len(sources) == 1:
         jobs = [Job(sources[0], target)]
+        _check_format(target)
     else:
         raise UsageError(f"several pictures must go to a folder; {target} is none; end its name with / to make one")
     for job in jobs:
         if STREAM not in (job.source, job.target) and same_file(job.source, job.target):
             raise UsageError(f"OUT must be another file than IN; both are {job.source}; --in-place replaces it")
     return jobs
+
+
+def _check_format(target: str) -> None:
+    """Refuse a name that no format has before a model is loaded."""
+    from censor.imagefile import format_for
+
+    format_for(target)
 
 
 def make_folder(paths: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from censor.jpegfile import has_restarts, rewrite_jpeg
 from censor.paint import Painted, Region, paint_image, whole
 from censor.policy import CensorPolicy, HideRules
 from censor.preview import draw_boxes
-from censor.report import Report
+from censor.report import WHOLE, Report
 from censor.verify import Checked, check_output
 from detector.detections import Detections
 from detector.errors import InputError
@@ -25,11 +25,7 @@ from detector.verdict import Verdict, classify
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["WHOLE", "Detector", "Outcome", "Pipeline", "SecondOpinion", "regions_of"]
-
-
-# The label of the region that covers everything; no class has this name.
-WHOLE = "WHOLE_PICTURE"
+__all__ = ["Detector", "Outcome", "Pipeline", "SecondOpinion", "regions_of"]
 
 
 class Detector(Protocol):
@@ -110,9 +106,8 @@ class Pipeline:
             flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
             left = sorted(flagging - set(self.policy.hide.classes))
             regions, warnings = self._regions(picture, hide, verdict, left)
-            report = self._report(
-                picture, target, verdict=verdict, boxes=self._records(found), warnings=tuple(warnings)
-            )
+            boxes = self._records(found, regions)
+            report = self._report(picture, target, verdict=verdict, boxes=boxes, warnings=tuple(warnings))
             return self._write(picture, pixels, regions, report, output_format)
 
     def run_mask(
@@ -124,7 +119,8 @@ class Pipeline:
         output_format: str | None,
     ) -> Outcome:
         """Hide the boxes that a person chose, and nothing else."""
-        report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=())
+        warnings = () if len(boxes) else ("no box of the mask is to be hidden: all of the picture stays visible",)
+        report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=warnings)
         with Pixels(_rewritten(picture, output_format) or picture) as pixels:
             regions = regions_of(boxes, self.policy.hide)
             return self._write(picture, pixels, regions, report, output_format, cover_new=False)
@@ -133,17 +129,21 @@ class Pipeline:
         """Draw labelled boxes on the picture and hide nothing, for a person to judge what was found."""
         with self._pixels(picture) as pixels:
             found, verdict = self.look(pixels)
-            report = self._report(picture, target, verdict=verdict, boxes=self._records(found), warnings=())
-            data = self.encode(draw_boxes(pixels.full(), found), picture, output_format)
+            shown = found.of_classes(self.policy.hide.classes)
+            report = self._report(picture, target, verdict=verdict, boxes=self._records(found, ()), warnings=())
+            data = self.encode(draw_boxes(pixels.full(), shown), picture, output_format)
             return _outcome(data, replace(report, method="preview"))
 
     def _pixels(self, picture: Picture) -> Pixels:
         """Decode in a second thread only what is needed for certain: the second opinion's full picture."""
         return Pixels(picture, ahead=self.ahead and self.opinion is not None)
 
-    def _records(self, found: Detections) -> tuple[Mapping[str, Any], ...]:
+    def _records(self, found: Detections, regions: Sequence[Region]) -> tuple[Mapping[str, Any], ...]:
+        """Return what was found for the report, and the whole picture where all of it is covered."""
         hide = self.policy.hide.classes
-        return tuple({**record, "hide": record["label"] in hide} for record in found.to_records())
+        boxes = [{**record, "hide": record["label"] in hide} for record in found.to_records()]
+        boxes += [{"label": WHOLE, "box": list(item.box), "hide": True} for item in regions if item.label == WHOLE]
+        return tuple(boxes)
 
     def _regions(
         self, picture: Picture, hide: Detections, verdict: Verdict, left: list[str]

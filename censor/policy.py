@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from censor.styles import Style, parse_colour
-from detector.classes import NSFW_CLASSES, canonical_class, canonical_classes
+from detector.classes import NSFW_CLASSES, canonical_classes, canonical_keys
 from detector.config import from_table
 from detector.errors import PolicyError, UsageError
 from detector.policy import Policy, load_policy, read_policy_file
@@ -54,10 +54,12 @@ class HideRules:
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "classes", canonical_classes(self.classes))
-            by_class = {canonical_class(name): override for name, override in self.by_class.items()}
+            by_class = canonical_keys(self.by_class)
         except UsageError as error:
             raise PolicyError(str(error)) from error
         object.__setattr__(self, "by_class", by_class)
+        if not self.classes:
+            raise PolicyError("classes must name at least one class to hide; got none")
         if self.fallback not in FALLBACKS:
             raise PolicyError(f"fallback must be one of {', '.join(FALLBACKS)}; got {self.fallback!r}")
         for name in ("", *by_class):  # a style that cannot be made is refused now, not at the first picture
@@ -131,10 +133,14 @@ def load_censor_policy(
         hide = from_table(HideRules, table.get("hide", {}), f"{where}: [hide]")
         base = CensorPolicy(policy=load_policy(name), hide=hide)
 
+    try:
+        score_thresh_by_class = canonical_keys(score_thresh_by_class or {})
+    except UsageError as error:
+        raise PolicyError(str(error)) from error
     detect: dict[str, Any] = {"tiles": tiles}
     if score_thresh is not None or score_thresh_by_class:
         kept = {} if score_thresh is not None else base.policy.detect.score_thresh_by_class
-        detect |= {"score_thresh": score_thresh, "score_thresh_by_class": {**kept, **(score_thresh_by_class or {})}}
+        detect |= {"score_thresh": score_thresh, "score_thresh_by_class": {**kept, **score_thresh_by_class}}
     verdict = {"second_opinion": second_opinion}
     hide_changes: dict[str, Any] = {
         "classes": tuple(classes) if classes is not None else None,
@@ -157,7 +163,15 @@ def load_censor_policy(
         verdict=replace(base.policy.verdict, **sections["verdict"]),
     )
     changed = {f"{section}.{key}": value for section, keys in sections.items() for key, value in keys.items()}
-    return CensorPolicy(policy=policy, hide=replace(base.hide, **sections["hide"]), changed={**base.changed, **changed})
+    hide = replace(base.hide, **sections["hide"])
+    result = CensorPolicy(policy=policy, hide=hide, changed={**base.changed, **changed})
+    unused = [name for name in score_thresh_by_class if name not in result.classes]
+    if unused:
+        raise PolicyError(
+            f"a threshold must be for a class that is looked for, {', '.join(result.classes)}; got {unused[0]}; "
+            "name it among the classes to hide too"
+        )
+    return result
 
 
 def _given(changes: dict[str, Any]) -> dict[str, Any]:

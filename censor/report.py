@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from detector.classes import ALL_CLASSES
+from detector.cliparts import printable
 from detector.detections import Detections
 from detector.errors import InputError, UsageError
 from detector.picture import Picture
 from detector.verdict import Verdict
 
-__all__ = ["SCHEMA", "MaskFile", "Report"]
+__all__ = ["SCHEMA", "WHOLE", "MaskFile", "Report"]
 
 # Named in every report, so that a reader can refuse one that it does not understand.
 SCHEMA = "retina-censor/1"
+
+# The label of the region that covers everything; no class has this name.
+WHOLE = "WHOLE_PICTURE"
 
 # Exit codes of `censor`, the same for one file as for many (the highest-ranked of all files wins: 1, then 3, then 0).
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_LOOK = 0, 1, 2, 3
@@ -92,11 +96,11 @@ class Report:
             "painted": f"{hidden} region{'s' if hidden != 1 else ''} hidden",
             "lossless": "nothing to hide, rewritten without loss",
             "reencoded": "nothing to hide, rewritten",
-            "preview": f"preview of {len(self.boxes)} boxes, nothing hidden",
+            "preview": f"preview of {sum(bool(box['hide']) for box in self.boxes)} boxes, nothing hidden",
         }[self.method]
         verdict = "boxes by a person" if self.verdict is None else self.verdict.verdict
         verified = ", verified" if self.verified else ""
-        return f"{self.source} -> {self.target or '-'}: {verdict}, {what}{verified}"
+        return f"{printable(self.source)} -> {printable(self.target or '-')}: {verdict}, {what}{verified}"
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,12 @@ class MaskFile:
             InputError: when it cannot be read or is not JSON of this schema.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"a mask file must be readable JSON; {path} is not ({error})") from error
         try:
             records = _objects(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"a mask file must hold JSON as `censor --json` writes it; {path}: {error}") from error
         for record in records:
             if not isinstance(record, dict) or record.get("schema") != SCHEMA:
@@ -135,6 +139,8 @@ class MaskFile:
                 another size: boxes drawn for another picture would hide the wrong place.
         """
         mine = [record for record in self.records if _hash(record) and _hash(record) == picture.sha256]
+        # The same picture twice in one run: its name decides.
+        mine = [record for record in mine if len(mine) == 1 or record.get("source") == picture.name]
         mine = mine or [record for record in self.records if not _hash(record) and record.get("source") == picture.name]
         if len(mine) != 1:
             raise InputError(
@@ -173,7 +179,7 @@ def _to_hide(record: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[De
         raise InputError("a mask's `hide` must be true or false; got something else")
     chosen = [box for box in boxes if box.get("hide", True)]
     try:
-        found = Detections.from_records(chosen, image_size, class_names=ALL_CLASSES, model="person")
+        found = Detections.from_records(chosen, image_size, class_names=(*ALL_CLASSES, WHOLE), model="person")
     except UsageError as error:
         raise InputError(f"a mask's boxes must be as `censor --json` writes them: {error}") from error
     return found, boxes

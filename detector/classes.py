@@ -1,11 +1,22 @@
 """The class names: the six, NudeNet's twelve others, and every older spelling of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from detector.errors import UsageError
 from detector.nearest import nearest
 
-__all__ = ["ALL_CLASSES", "CLASSES", "EXTRA_CLASSES", "NSFW_CLASSES", "canonical_class", "canonical_classes"]
+__all__ = [
+    "ALL_CLASSES",
+    "CLASSES",
+    "EXTRA_CLASSES",
+    "NSFW_CLASSES",
+    "canonical_class",
+    "canonical_classes",
+    "canonical_keys",
+]
+
+Value = TypeVar("Value")
 
 # The order that NudeNet v1 and v2-base fixed: labels 0..5, COCO category_id 1..6.
 CLASSES: tuple[str, ...] = (
@@ -71,6 +82,8 @@ def canonical_class(name: str, known: Iterable[str] = ALL_CLASSES) -> str:
         UsageError: for a name that is not known. The message names the nearest one.
     """
     known = tuple(known)
+    if name in known:
+        return name
     words = _words(name)
     found = _BY_WORDS.get(words) or _BY_WORDS.get(words | {"EXPOSED"})
     if found in known:
@@ -82,3 +95,19 @@ def canonical_classes(names: Iterable[str], known: Iterable[str] = ALL_CLASSES) 
     """Return `canonical_class` of each name, without duplicates, in the order given."""
     known = tuple(known)
     return tuple(dict.fromkeys(canonical_class(name, known) for name in names))
+
+
+def canonical_keys(values: Mapping[str, Value], known: Iterable[str] = ALL_CLASSES) -> dict[str, Value]:
+    """Return a mapping by class with canonical names.
+
+    Raises:
+        UsageError: for an unknown class, or one that is given twice in different spellings: one would be lost.
+    """
+    known = tuple(known)
+    result: dict[str, Value] = {}
+    for name, value in values.items():
+        canonical = canonical_class(name, known)
+        if canonical in result:
+            raise UsageError(f"a class must be given once; {canonical} is given again as {name!r}")
+        result[canonical] = value
+    return result

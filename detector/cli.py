@@ -69,13 +69,13 @@ def detect(**options: Any) -> int:
       detector detect --json photos/*.jpg > found.jsonl
       detector detect --classes FACE_FEMALE,FACE_MALE --thresh 0.4 in.jpg
     """
-    from detector.classes import ALL_CLASSES, CLASSES, canonical_class, canonical_classes
+    from detector.classes import CLASSES, canonical_classes, canonical_keys
     from detector.policy import DetectRules
 
     names = split_names(options["classes"])
     classes = CLASSES if names is None else canonical_classes(names)
     common, by_class = parse_thresholds(options["thresh"])
-    by_class = {canonical_class(name, ALL_CLASSES): value for name, value in by_class.items()}
+    by_class = canonical_keys(by_class, classes)
     default = DetectRules().score_thresh
     rules = DetectRules(score_thresh=default if common is None else common, score_thresh_by_class=by_class)
     model, look = _looker(options, classes, rules.thresholds(classes), bool(options["tiles"]))

@@ -1,5 +1,6 @@
 """What the two command lines share: common options, one-line errors, exit codes."""
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ __all__ = [
     "failure_text",
     "limits_options",
     "parse_thresholds",
+    "printable",
     "progress",
     "run_command",
     "split_names",
@@ -81,6 +83,8 @@ def parse_thresholds(values: tuple[str, ...]) -> tuple[float | None, dict[str, f
             score = float(number)
         except ValueError as error:
             raise UsageError(f"--thresh must be a number or CLASS=number; got {value!r}") from error
+        if equals and name in by_class:
+            raise UsageError(f"--thresh must name a class once; got {name} again")
         if equals:
             by_class[name] = score
         else:
@@ -126,14 +130,24 @@ def progress(total: int, *, quiet: bool = False) -> Iterator[Say]:
 
 def failure_text(source: str, error: Exception) -> str:
     """Return the one line that says which picture failed and why."""
-    message = " ".join(str(error).split())
-    if not isinstance(error, RetinaCensorError):
+    message = str(error).removeprefix(f"{source}: ")
+    if isinstance(error, OSError) and not isinstance(error, RetinaCensorError):
+        message = f"the stream or file must be usable; {error.strerror or error}"
+    elif not isinstance(error, RetinaCensorError):
         message = f"unexpected {type(error).__name__}: {message}; nothing was written; please report this"
-    return message if message.startswith(f"{source}: ") else f"{source}: {message}"
+    return f"{printable(source)}: {printable(' '.join(message.split()))}"
+
+
+def printable(text: str) -> str:
+    """Return a text for one line of a terminal: what would break the line or steer the terminal is escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def run_command(command: click.Command, name: str, argv: list[str] | None) -> int:
     """Run a click command; print any error as one line and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # any file name can be printed, on any terminal
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = command.main(args=argv, prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -147,6 +161,8 @@ def run_command(command: click.Command, name: str, argv: list[str] | None) -> in
         return _fail(name, str(error), EXIT_USAGE)
     except RetinaCensorError as error:
         return _fail(name, str(error), EXIT_FAILED)
+    except (OSError, UnicodeError) as error:  # standard output is full, closed, or cannot show a name
+        return _fail(name, f"standard output must be writable; {error}", EXIT_FAILED)
     return code if isinstance(code, int) else 0
 
 

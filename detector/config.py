@@ -26,7 +26,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise PolicyError(f"a config file must be readable; {path} is not ({error.strerror or error})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PolicyError(f"a config file must be TOML; {path} is not: {error}") from error
 
 
@@ -42,6 +42,8 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     Raises:
         PolicyError: for an unknown key (the message names the nearest), a missing one, or a value of another type.
     """
+    if not isinstance(table, Mapping):
+        raise PolicyError(f"{where} must be a table; got {table!r}")
     hints = get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}

@@ -12,6 +12,9 @@ from detector.errors import UsageError
 
 __all__ = ["Detections"]
 
+# A person's box may reach this far over the picture's edge; farther makes no difference, and float32 holds it.
+_FARTHEST = 1e6
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Detections:
@@ -110,17 +113,18 @@ class Detections:
         """
         try:
             labels = [class_names.index(canonical_class(str(record["label"]), class_names)) for record in records]
-            boxes = np.array([record["box"] for record in records], dtype=np.float32).reshape(len(records), 4)
+            boxes = np.array([record["box"] for record in records], dtype=np.float64).reshape(len(records), 4)
+            boxes = np.clip(boxes, -_FARTHEST, _FARTHEST)
             scores = [float(record.get("score", 1.0)) for record in records]
         except UsageError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UsageError(
                 "each detection must be an object with `label` and `box` = [x1, y1, x2, y2]; "
                 f"got something else ({type(error).__name__}: {error})"
             ) from error
         return cls(
-            boxes=boxes,
+            boxes=boxes.astype(np.float32),
             scores=np.array(scores, dtype=np.float32),
             labels=np.array(labels, dtype=np.int64),
             image_size=image_size,

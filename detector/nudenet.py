@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.classes import ALL_CLASSES, CLASSES, canonical_class, canonical_classes
+from detector.classes import ALL_CLASSES, CLASSES, canonical_classes, canonical_keys
 from detector.detections import Detections
 from detector.errors import ModelError, UsageError
 from detector.letterbox import fit
@@ -147,7 +147,7 @@ class NudeNet:
             raise UsageError(f"classes must be a list of names; got the string {classes!r}; write [{classes!r}]")
         names = canonical_classes(classes, self.class_names)
         if isinstance(score_thresh, Mapping):
-            by_class = {canonical_class(name, self.class_names): value for name, value in score_thresh.items()}
+            by_class = canonical_keys(score_thresh, self.class_names)
             missing = [name for name in names if name not in by_class]
             if missing:
                 raise UsageError(f"score_thresh must name every class looked for; {', '.join(missing)} is missing")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detector.classes import NSFW_CLASSES, canonical_class, canonical_classes
+from detector.classes import NSFW_CLASSES, canonical_classes, canonical_keys
 from detector.config import from_table, read_toml
 from detector.errors import PolicyError, UsageError
 from detector.nearest import nearest
@@ -34,7 +34,10 @@ class DetectRules:
     tiles: bool = False
 
     def __post_init__(self) -> None:
-        by_class = {_policy_class(name): value for name, value in self.score_thresh_by_class.items()}
+        try:
+            by_class = canonical_keys(self.score_thresh_by_class)
+        except UsageError as error:
+            raise PolicyError(str(error)) from error
         for name, value in {"score_thresh": self.score_thresh, **by_class}.items():
             if not 0 < value <= 1:
                 raise PolicyError(f"{name}: a score threshold must lie in (0, 1]; got {value}")
@@ -65,6 +68,8 @@ class VerdictRules:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nsfw_classes", _policy_classes(self.nsfw_classes))
+        if not self.nsfw_classes:
+            raise PolicyError("nsfw_classes must name at least one class; without one every picture would be safe")
         if not 0 <= self.safe_below <= self.nsfw_above <= 1:
             raise PolicyError(
                 f"0 <= safe_below <= nsfw_above <= 1 must hold; got {self.safe_below} and {self.nsfw_above}"
@@ -87,13 +92,6 @@ class Policy:
     def label(self) -> str:
         """`name@version`, as results carry it."""
         return f"{self.name}@{self.version}"
-
-
-def _policy_class(name: str) -> str:
-    try:
-        return canonical_class(name)
-    except UsageError as error:
-        raise PolicyError(str(error)) from error
 
 
 def _policy_classes(names: tuple[str, ...]) -> tuple[str, ...]:

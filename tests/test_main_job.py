@@ -144,6 +144,31 @@ def test_a_folder_that_cannot_be_made_is_one_error(run: Run, example: Path) -> N
     assert err == "censor: error: the folder file/new/ must be there or be made; Not a directory\n"
 
 
+def test_a_report_of_a_picture_covered_whole_covers_it_again(run: Run, example: Path) -> None:
+    arguments = ["--policy", "strict", "--classes", "FACE_MALE", "--json"]
+    _, out, _ = run(*arguments, example, "whole.png")
+    report = json.loads(out)
+    assert report["boxes"][-1] == {"label": "WHOLE_PICTURE", "box": [0.0, 0.0, 900.0, 1200.0], "hide": True}
+    Path("whole.json").write_text(out)
+    code, out, _ = run("--policy", "strict", "--mask", "whole.json", "--json", example, "again.png")
+    assert code == 0
+    assert json.loads(out)["painted"][0]["box"] == [0, 0, 900, 1200]
+    report["boxes"] = []
+    Path("none.json").write_text(json.dumps(report))
+    code, _, err = run("--mask", "none.json", example, "none.png")
+    assert code == 3
+    assert "no box of the mask is to be hidden" in err
+
+
+def test_names_cannot_forge_lines_or_steer_the_terminal(run: Run, example: Path) -> None:
+    name = "n\nforged -> safe\x1b[31m.jpg"
+    Path(name).write_bytes(b"nothing")
+    code, _, err = run(name, "o.jpg")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert err.startswith("censor: error: n\\nforged -> safe\\x1b[31m.jpg: a picture must be")
+
+
 def test_in_place(run: Run, example: Path) -> None:
     Path("in.jpg").write_bytes(example.read_bytes())
     code, _, err = run("in.jpg", "in.jpg")
@@ -173,7 +198,11 @@ def test_in_place(run: Run, example: Path) -> None:
         (["--boxes", "--mask", "m.json", "in.jpg", "o.jpg"], 2, "must not be given together"),
         (["--mask", "missing.json", "in.jpg", "o.jpg"], 1, "missing.json"),
         (["missing.jpg", "o.jpg"], 1, "missing.jpg"),
-        (["in.jpg", "o.xyz"], 1, ".xyz"),
+        (["in.jpg", "o.xyz"], 2, ".xyz"),
+        (["--thresh", "F_BREAST=0.1", "--thresh", "EXPOSED_BREAST_F=0.9", "in.jpg", "o.jpg"], 2, "is given again"),
+        (["--thresh", "FACE_FEMALE=0.1", "in.jpg", "o.jpg"], 2, "looked for"),
+        (["--mask", "m.json", "--tiles", "in.jpg", "o.jpg"], 2, "--mask must not be given with --tiles"),
+        (["--in-place", "--boxes", "in.jpg"], 2, "--boxes and --in-place must not be given together"),
         (["in.jpg", "nowhere/o.jpg"], 1, "nowhere"),
         (["--max-pixels", "1000", "in.jpg", "o.jpg"], 1, "1000"),
     ],

@@ -63,6 +63,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("[detect]\nscore_thresh_by_class = { BELLY = 2 }\n", r"BELLY_EXPOSED: .*must lie in \(0, 1\]"),
         ("[verdict]\nunsure = 'nsfw'\n", r"unsure must be one of safe, review; got 'nsfw'"),
         ("[verdict]\nsafe_below = 0.9\n", r"safe_below <= nsfw_above"),
+        ("[verdict]\nnsfw_classes = []\n", r"must name at least one class"),
+        ("[hide]\nclasses = []\n", r"must name at least one class to hide"),
+        ("hide = 5\n", r"mine.toml: \[hide\] must be a table; got 5"),
+        ("[detect.score_thresh_by_class]\nF_BREAST = 0.3\nEXPOSED_BREAST_F = 0.9\n", r"is given again"),
+        ("[hide.by_class.F_BREAST]\n[hide.by_class.EXPOSED_BREAST_F]\n", r"is given again"),
         ("[verdikt]\n", r"got 'verdikt'; the nearest is verdict"),
     ],
 )
