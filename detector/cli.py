@@ -1,5 +1,6 @@
 """`detector detect | classify | models | doctor`: what is in pictures, and what this installation can do."""
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,28 @@ __all__ = ["cli", "main"]
 STREAM = "-"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# Commands that are loaded from their own place when they are asked for: they need more than the base install.
+_LATER: dict[str, tuple[str, str]] = {
+    "data": ("detector.data.cli", "data"),
+    "evaluate": ("detector.evaluation.cli", "evaluate"),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose further commands are imported only when one of them is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_LATER]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _LATER:
+            return super().get_command(ctx, cmd_name)
+        module, name = _LATER[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(detector.__version__, "-V", "--version", prog_name="detector", message="%(prog)s %(version)s")
 def cli() -> None:
     """Look at pictures: find parts, give verdicts, list models, examine this installation."""

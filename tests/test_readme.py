@@ -30,6 +30,7 @@ def folder(tmp_path: Path, example: Path, mannequins: list[Path], monkeypatch: p
     shutil.copy(example, tmp_path / "in.jpg")
     for path in mannequins[:2]:
         shutil.copy(path, tmp_path / "photos")
+    shutil.copytree(mannequins[0].parent, tmp_path / "tests" / "data" / "mannequins")
     commands = tmp_path / "bin"
     commands.mkdir()
     for name in ("censor", "detector"):
@@ -49,7 +50,7 @@ def test_python_blocks_run(folder: Path, number: int) -> None:
 
 def test_commands_run(folder: Path) -> None:
     commands = [*lines(starting_with="censor "), *lines(starting_with="detector ")]
-    assert len(commands) == 12
+    assert len(commands) == 14
     for command in commands:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{command}: {done.stderr}"
