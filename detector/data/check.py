@@ -61,7 +61,7 @@ class Report:
             ("of the same bytes", self.same),
             (f"of near copies (hashes differ in at most {self.near_bits} of {HASH_BITS} bits)", self.near),
         ):
-            lines.append(f"{len(groups)} groups {title}")
+            lines.append(f"groups {title}: {len(groups)}")
             lines += _first(["  " + "  ".join(group) for group in groups], most)
         kinds = Counter((problem.kind, problem.broken) for problem in self.problems)
         words = ", ".join(f"{count} {kind}{'' if broken else ' (odd)'}" for (kind, broken), count in kinds.items())

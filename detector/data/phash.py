@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.picture import Picture
-
-__all__ = ["HASH_BITS", "NEAR_BITS", "VIEW_SIDE", "group_linked", "hash_picture", "near_pairs"]
+__all__ = ["HASH_BITS", "NEAR_BITS", "VIEW_SIDE", "group_linked", "hash_view", "near_pairs"]
 
 # A reduced JPEG decode is enough: 16 pixels of this view make one of the picture that is transformed.
 VIEW_SIDE = 512
@@ -27,25 +25,25 @@ NEAR_BITS = 8
 BLOCK = 1024
 
 
-def hash_picture(picture: Picture) -> NDArray[np.bool_]:
+def hash_view(view: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the hash of a picture, and that of its mirror image.
 
     The lowest 8 x 8 frequencies of the 32 x 32 grey picture, without the first row and column, each compared with
     their median. A picture of one colour has no such frequencies; all of them hash to zeros, and so are copies of
     each other.
 
+    Args:
+        view: (h, w, 3) uint8 RGB, as `Picture.views(VIEW_SIDE)` gives it.
+
     Returns:
         (2, 64) bool: as seen, and mirrored left to right.
-
-    Raises:
-        InputError: when the pixels cannot be decoded.
 
     Source:
         Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (2010), section 3.2.1 (pHash);
         the size is reduced by area averages instead of a 7 x 7 mean filter.
     """
-    view = cv2.resize(picture.views(VIEW_SIDE)[0], (GREY_SIDE, GREY_SIDE), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(view, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(view, (GREY_SIDE, GREY_SIDE), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # Whole numbers: what rounding errors leave of a flat picture must not become bits.
     spectrum = np.rint(cv2.dct(grey))[1 : FREQUENCIES + 1, 1 : FREQUENCIES + 1]  # (8, 8)
     # Mirroring a picture negates its odd horizontal frequencies.
@@ -61,7 +59,7 @@ def near_pairs(hashes: Sequence[NDArray[np.bool_]], near_bits: int = NEAR_BITS) 
     Every picture is compared with every other: 100,000 take some 10^10 comparisons, about a minute.
 
     Args:
-        hashes: N of (2, 64) bool, as `hash_picture` returns them.
+        hashes: N of (2, 64) bool, as `hash_view` returns them.
         near_bits: highest number of differing bits, of 64.
     """
     if not hashes:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.data.coco import picture_path
-from detector.data.phash import VIEW_SIDE, group_linked, hash_picture, near_pairs
+from detector.data.phash import VIEW_SIDE, group_linked, hash_view, near_pairs
 from detector.errors import InputError
 from detector.limits import Limits
 from detector.parallel import map_in_order
@@ -22,7 +23,7 @@ SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".jfif")
 )
 
-# Grey levels. A picture whose pixels deviate less than this shows nothing: a fill, a black frame, a failed export.
+# Levels. A picture whose colours deviate less than this from their mean shows nothing: a fill, a failed export.
 BLANK_DEVIATION = 2.0
 
 
@@ -34,7 +35,7 @@ class Seen:
         image_size: (height, width) as a viewer sees it.
         turned: whether the file is stored turned by 90 degrees and an orientation puts it right.
         sha256: of the file.
-        hashes: (2, 64) bool, see `hash_picture`.
+        hashes: (2, 64) bool, see `hash_view`.
         blank: whether it shows nothing.
     """
 
@@ -72,8 +73,8 @@ def see(path: Path, limits: Limits) -> Seen:
         image_size=picture.image_size,
         turned=picture.orientation >= 5,
         sha256=str(picture.sha256),
-        hashes=hash_picture(picture),
-        blank=float(view.std()) < BLANK_DEVIATION,
+        hashes=hash_view(view),
+        blank=float(cv2.meanStdDev(view)[1].max()) < BLANK_DEVIATION,
     )
 
 

@@ -20,7 +20,7 @@ _PARTS = ("train", "val", "test")
 NOTHING = "nothing"
 # Endings that tools put on a picture's name when they derive others from it: `a_aug3`, `a-flip`, `a (2)`, `a_copy`.
 _DERIVED = re.compile(
-    r"(?:[ _.-]*(?:\(\d+\)|copy|aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|crop(?:ped)?|rot(?:ated)?|"
+    r"(?: *\(\d+\)|[ _.-]+(?:copy|aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|crop(?:ped)?|rot(?:ated)?|"
     r"resized?|scaled?|small|thumb(?:nail)?|edit(?:ed)?)[ _-]*\d*|[ _-]+\d{1,2}|[ _-]\d+x\d+)+$",
     re.IGNORECASE,
 )
