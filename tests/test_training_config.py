@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,25 @@ def test_a_continuation_may_change_only_what_changes_no_weight() -> None:
     assert config_differences(first, second) == []
     third = RunConfig(train=TrainConfig(lr=0.2, seed=1)).to_dict()
     assert config_differences(first, third) == ["train.lr", "train.seed"]
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from detector.cliparts import run_command
+    from detector.training.cli import train
+
+    assert run_command(train, "detector train", [str(R18), "train.lr=fast"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("detector train: error: ")
+    assert error.count("\n") == 1
+    assert (
+        run_command(train, "detector train", [str(R18), "data.annotations=none.json", f"train.out={tmp_path / 'x'}"])
+        == 1
+    )
+    assert "none.json" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_asking_for_help_loads_no_engine(root: Path) -> None:
+    code = "import sys, detector.training.cli; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
+    assert not {"torch", "torchvision", "albumentations", "numpy"} & set(loaded.split())
