@@ -38,6 +38,7 @@ STREAM = "-"
 _LATER: dict[str, tuple[str, str]] = {
     "data": ("detector.data.cli", "data"),
     "evaluate": ("detector.evaluation.cli", "evaluate"),
+    "train": ("detector.training.cli", "train"),
 }
 
 

@@ -24,7 +24,7 @@ INT8_MAX = 127
 
 def _is_kernel(tensor: Tensor) -> bool:
     """Whether a tensor holds the weights of a convolution; biases and norms are few, and stay as they are."""
-    return tensor.ndim >= 2
+    return bool(tensor.ndim >= 2)
 
 
 def quantise(state: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
