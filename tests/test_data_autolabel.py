@@ -122,13 +122,15 @@ def test_the_default_detector_labels_mannequins(
 def test_what_a_person_corrected_is_not_replaced_and_failures_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("detector.models.load", lambda *_, **__: Teacher())
+    loaded: list[Teacher] = []
+    monkeypatch.setattr("detector.models.load", lambda *_, **__: loaded.append(Teacher()) or loaded[-1])
     Image.new("RGB", (400, 200)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
     target = tmp_path / "out.json"
     target.write_text("by hand")
     assert run("autolabel", tmp_path, target) == 1
     assert target.read_text() == "by hand"
+    assert not loaded, "refused before the work, not after it"
     capsys.readouterr()
     assert run("autolabel", tmp_path, target, "--overwrite") == 1
     assert len(json.loads(target.read_text())["images"]) == 1

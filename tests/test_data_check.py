@@ -95,6 +95,14 @@ def test_sizes_are_those_of_what_a_viewer_sees(folder: Path) -> None:
     assert "640 x 480; got 480 x 640" in report.problems[0].text
 
 
+def test_a_wrong_size_alone_is_not_called_turned(folder: Path) -> None:
+    with Image.open(folder / "0000.jpg") as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(folder / "0000.jpg")
+    (problem,) = checked(folder).problems
+    assert problem.kind == "size mismatch"
+    assert "stored turned" not in problem.text
+
+
 def test_copies_are_grouped_and_same_bytes_apart(folder: Path) -> None:
     with Image.open(folder / "0000.jpg") as image:
         add(folder, "small.png", image.resize((120, 160), Image.Resampling.LANCZOS))
@@ -188,6 +196,11 @@ def test_the_command_prints_and_exits_with_1_only_when_broken(folder: Path, caps
     assert out.count("BROKEN") == 2
     assert "... and 15 more" in out
     assert run("check", folder / "missing.json") == 1
+
+
+def test_the_smallest_side_is_an_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", folder / "annotations.json", "--tiny", 1000, "--workers", 1) == 0
+    assert "problems: 14 tiny (odd)" in capsys.readouterr().out
 
 
 def test_the_command_line_repeats_the_defaults() -> None:

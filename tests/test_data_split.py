@@ -54,6 +54,18 @@ def test_every_part_gets_its_share_of_every_class_and_of_nothing() -> None:
     assert sum(len(part.annotations) for part in split.parts.values()) == len(coco.annotations)
 
 
+def test_the_rarest_class_and_the_largest_groups_are_dealt_out_first() -> None:
+    halves = split_shares(0.5, 0)
+    rare = coco_of([[1]] * 38 + [[1, 2], [1, 2]])
+    # The first four pictures are a group; dealt out last, it would go on top of half of the others.
+    large = coco_of([[1]] * 8)
+    for seed in range(20):
+        counts = split_groups(rare, [], shares=halves, seed=seed).counts()
+        assert {table["BUTTOCKS_EXPOSED"] for table in counts.values()} == {1}
+        counts = split_groups(large, [(0, 1), (1, 2), (2, 3)], shares=halves, seed=seed).counts()
+        assert {table["BELLY_EXPOSED"] for table in counts.values()} == {4}
+
+
 def test_groups_stay_whole_through_links() -> None:
     coco = coco_of([[1]] * 30)
     pairs = [(i, i + 1) for i in range(0, 30, 3)] + [(i + 1, i + 2) for i in range(0, 30, 3)]
@@ -85,11 +97,12 @@ def test_no_part_stays_empty_and_too_few_groups_are_refused() -> None:
 
 
 def test_boxes_to_be_ignored_do_not_count() -> None:
-    coco = coco_of([[1]] * 10)
-    ignored = Coco(images=coco.images, annotations=[{**box, "iscrowd": 1} for box in coco.annotations])
-    split = split_groups(ignored, [], shares=split_shares(0.2, 0))
-    assert split.counts()["val"]["BELLY_EXPOSED"] == 0
-    assert split.counts()["val"]["pictures"] == len(split.parts["val"].annotations) == 2
+    coco = coco_of([[1]] * 20)
+    boxes = [{**box, "iscrowd": int(i < 10)} for i, box in enumerate(coco.annotations)]
+    for seed in range(20):
+        split = split_groups(Coco(images=coco.images, annotations=boxes), [], shares=split_shares(0.2, 0), seed=seed)
+        assert len(split.parts["val"].annotations) == 4
+        assert split.counts()["val"] == {"pictures": 4, "BELLY_EXPOSED": 2, **dict.fromkeys(CLASSES[1:], 0)}
 
 
 @pytest.mark.parametrize(("val", "test"), [(0, 0), (1, 0), (-0.1, 0), (0.5, 0.5), (0.2, -0.1), (float("nan"), 0)])
@@ -157,6 +170,21 @@ def test_copies_never_stand_on_two_sides(folder: Path, capsys: pytest.CaptureFix
     assert run(*arguments, "--overwrite") == 0
     assert (folder / "parts" / "val.json").read_bytes() == before
     assert json.loads(before)["info"]["split"]["seed"] == 0
+
+
+def test_names_of_one_family_stay_together_on_request(
+    tmp_path: Path, mannequins: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = []
+    for path, name in zip(mannequins, ("a.jpg", "a_crop.jpg", "b.jpg", "c.jpg"), strict=False):
+        shutil.copy(path, tmp_path / name)
+        with Image.open(path) as image:
+            images.append({"id": len(images), "file_name": name, "width": image.width, "height": image.height})
+    write_coco(tmp_path / "all.json", Coco(images=images, annotations=[]))
+    for options, groups in (((), 4), (("--stems",), 3)):
+        arguments = ("split", tmp_path / "all.json", tmp_path / "parts", "--val", 0.3, "--overwrite", "--workers", 1)
+        assert run(*arguments, *options) == 0
+        assert f"4 pictures in {groups} groups" in capsys.readouterr().out
 
 
 def test_a_picture_that_cannot_be_compared_stops_the_split(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
