@@ -48,7 +48,8 @@ def plan_input(image_size: tuple[int, int], table: Preprocessing, step: int) -> 
 
 def network_input(view: NDArray[np.uint8], plan: Letterbox, table: Preprocessing) -> Floats:
     """Return (3, H, W) of `plan.network_size`: the view (h, w, 3) RGB resized, normalised, zeros as padding."""
-    pixels = resize(view, plan.content)
+    # Whole numbers, as torch's side takes them to the device.
+    pixels = np.rint(resize(view, plan.content))
     if table.colour == "BGR":
         pixels = pixels[:, :, ::-1]
     mean, std = (np.array(part, dtype=np.float32) for part in (table.mean, table.std))
@@ -120,7 +121,7 @@ class OnnxRetinaNet:
 
     Attributes:
         name: as given.
-        class_names: what the labels of its detections mean.
+        class_names: what the labels of its detections mean: the six first, then the others it has.
         device: where it runs.
         sha256: of the file.
         config: of the model.
@@ -133,7 +134,10 @@ class OnnxRetinaNet:
     def __init__(self, weights: bytes, *, name: str, device: str = "cpu", threads: int | None = None) -> None:
         header = OnnxHeader.read(weights, name)
         self.name, self.device, self.sha256 = name, device, hashlib.sha256(weights).hexdigest()
-        self.class_names, self.config, self._step = header.class_names, header.config, header.step
+        self.config, self._step, self._rows = header.config, header.step, header.class_names
+        rest = [name for name in self._rows if name not in CLASSES]
+        self.class_names: tuple[str, ...] = (*(name for name in CLASSES if name in self._rows), *rest)
+        self._label_of_row = np.array([self.class_names.index(name) for name in self._rows], dtype=np.int64)
         self._session = OnnxSession(
             weights,
             name=name,
@@ -222,7 +226,7 @@ class OnnxRetinaNet:
                 "topk_candidates and detections_per_img must be at least 1; "
                 f"got {topk_candidates} and {detections_per_img}"
             )
-        scores = np.array([limits[name] if name in names else 2.0 for name in self.class_names], dtype=np.float64)
+        scores = np.array([limits[name] if name in names else 2.0 for name in self._rows], dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             logits = np.where(scores > 1, np.inf, np.log(scores / (1 - scores)))
         # A float32 score of 1 is reached at a logit of 17.33, as in detector/retinanet_postprocess.py.
@@ -230,7 +234,8 @@ class OnnxRetinaNet:
         return _Settings(logits.astype(np.float32), nms_thresh, topk_candidates, detections_per_img)
 
     def _long_side(self) -> int:
-        return self.config.preprocessing.long_side
+        """Return the side that views are asked for with: reducing further in the JPEG decoder moves scores."""
+        return -(-self.config.preprocessing.long_side * 6 // 5)
 
     def _detect_some(self, images: Sequence[Any], settings: _Settings, tiles: bool) -> list[Detections]:
         """Look at a few pictures, in as few runs of the network as their shapes allow."""
@@ -305,7 +310,7 @@ class OnnxRetinaNet:
             boxes = decode_array(output[rows, classes:], anchors[rows], self.config)
             # float64 inside: exp overflows float32 only where the score is 0 anyway.
             scores = (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
-            parts.append(Candidates(boxes, scores, labels.astype(np.int64)))
+            parts.append(Candidates(boxes, scores, self._label_of_row[labels]))
             start += count
         return Candidates.concatenate(parts)
 
