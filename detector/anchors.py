@@ -80,16 +80,6 @@ def _check_pairs(first: Tensor, second: Tensor, names: str) -> None:
         raise UsageError(f"{names} must both be (N, 4); got {tuple(first.shape)} and {tuple(second.shape)}")
 
 
-def _coder(config: ModelConfig) -> BoxCoder:
-    weights = tuple(1 / std for std in config.box_std)
-    return BoxCoder(weights=weights, bbox_xform_clip=MAX_LOG_SCALE)
-
-
-def _sides(boxes: Tensor) -> Tensor:
-    """Return (N, 4): width, height, width, height."""
-    return (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-
-
 def decode_boxes(box_deltas: Tensor, anchors: Tensor, config: ModelConfig) -> Tensor:
     """Turn predicted deltas into boxes; the inverse of `encode_boxes`.
 
@@ -109,10 +99,20 @@ def decode_boxes(box_deltas: Tensor, anchors: Tensor, config: ModelConfig) -> Te
         `xyxy`: keras-retinanet, backend/common.py: bbox_transform_inv.
     """
     _check_pairs(box_deltas, anchors, "box_deltas and anchors")
+    # Written out, with numbers for constants: torchvision's BoxCoder copies one to the device in each call, which a
+    # CUDA graph cannot capture.
+    x1, y1, x2, y2 = anchors.unbind(1)
+    width, height = x2 - x1, y2 - y1
+    first, second, third, fourth = (
+        delta * std for delta, std in zip(box_deltas.float().unbind(1), config.box_std, strict=True)
+    )
     if config.box_coding == "xyxy":
-        std = torch.tensor(config.box_std, device=box_deltas.device)
-        return anchors + box_deltas.float() * std * _sides(anchors)
-    return _coder(config).decode_single(box_deltas.float(), anchors)
+        corners = [x1 + first * width, y1 + second * height, x2 + third * width, y2 + fourth * height]
+        return torch.stack(corners, dim=1)
+    x, y = x1 + 0.5 * width + first * width, y1 + 0.5 * height + second * height
+    half_width = 0.5 * width * third.clamp(max=MAX_LOG_SCALE).exp()
+    half_height = 0.5 * height * fourth.clamp(max=MAX_LOG_SCALE).exp()
+    return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], dim=1)
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor, config: ModelConfig) -> Tensor:
@@ -123,6 +123,6 @@ def encode_boxes(boxes: Tensor, anchors: Tensor, config: ModelConfig) -> Tensor:
     """
     _check_pairs(boxes, anchors, "boxes and anchors")
     if config.box_coding == "xyxy":
-        std = torch.tensor(config.box_std, device=boxes.device)
-        return (boxes - anchors) / _sides(anchors) / std
-    return _coder(config).encode_single(boxes, anchors)
+        sides = (anchors[:, 2:] - anchors[:, :2]).repeat(1, 2)  # (N, 4): width, height, width, height
+        return (boxes - anchors) / sides / torch.tensor(config.box_std, device=boxes.device)
+    return BoxCoder(weights=tuple(1 / std for std in config.box_std)).encode_single(boxes, anchors)

@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from detector.classes import CLASSES
 from detector.errors import ModelError, UsageError
 from detector.nearest import nearest
 from detector.paths import weights_dir
+
+if TYPE_CHECKING:
+    from detector.retinanet_predictor import RetinaNetPredictor
 
 __all__ = ["DEFAULT_MODEL", "ModelEntry", "Predictor", "find_model", "list_models", "load", "read_weights"]
 
@@ -19,6 +22,9 @@ DEFAULT_MODEL = "nudenet-320n"
 
 # The layout of manifest.json that this code reads.
 MANIFEST_VERSION = 1
+
+# A name that ends so is the path of a weight file, whatever the manifest holds.
+WEIGHTS_SUFFIX = ".safetensors"
 
 # Fields that may be null in the manifest; every other one must hold a value.
 _OPTIONAL = ("package", "config")
@@ -174,11 +180,28 @@ def read_weights(entry: ModelEntry) -> bytes:
     return data
 
 
+def _retinanet() -> "type[RetinaNetPredictor]":
+    """Import the RetinaNet, which needs torch.
+
+    Raises:
+        ModelError: when torch, torchvision or safetensors is not installed.
+    """
+    try:
+        from detector.retinanet_predictor import RetinaNetPredictor
+    except ImportError as error:
+        raise ModelError(
+            f"a RetinaNet needs torch, torchvision and safetensors; one is not installed ({error}); "
+            "type: pip install 'retina-censor[torch]'"
+        ) from error
+    return RetinaNetPredictor
+
+
 def load(name: str | None = None, *, device: str = "cpu", threads: int | None = None) -> Predictor:
     """Load a detector.
 
     Args:
-        name: a model of `list_models()` whose task is `detect`; None loads the default.
+        name: a model of `list_models()` whose task is `detect`, or the path of a weight file of ours, which ends in
+            `.safetensors`; None loads the default.
         device: `cpu` or `cuda`; never guessed.
         threads: threads for one picture; None takes what is fastest for one picture at a time. Give 1 where every
             core works on a picture of its own.
@@ -195,11 +218,16 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
         >>> found.model
         'nudenet-320n'
     """
+    if name is not None and name.endswith(WEIGHTS_SUFFIX):
+        return _retinanet().from_file(name, device=device, threads=threads)
     entry = find_model(DEFAULT_MODEL if name is None else name, task="detect")
     if entry.engine == "nudenet-onnx":
         from detector.nudenet import NudeNet
 
         return NudeNet(entry, read_weights(entry), device=device, threads=threads)
+    if entry.engine == "retinanet":
+        return _retinanet().from_entry(entry, read_weights(entry), device=device, threads=threads)
     raise ModelError(
-        f"the engine of a detector must be nudenet-onnx; {entry.name} needs {entry.engine!r}; upgrade retina-censor"
+        f"the engine of a detector must be nudenet-onnx or retinanet; {entry.name} needs {entry.engine!r}; "
+        "upgrade retina-censor"
     )

@@ -130,10 +130,13 @@ def suppress(kept: Survivors, *, nms_thresh: float, detections_per_img: int) -> 
     """
     image, slot = torch.nonzero(kept.logits > -torch.inf, as_tuple=True)
     boxes, logits, labels = kept.boxes[image, slot], kept.logits[image, slot], kept.labels[image, slot]
-    parts = [torch.zeros(0, dtype=torch.int64, device=boxes.device)]
-    counts = torch.bincount(image, minlength=len(kept.logits)).tolist()
-    start = 0
-    for size in _chunks(counts, MAX_NMS_BOXES if boxes.is_cuda else 1):
+    if boxes.is_cuda and len(boxes) <= MAX_NMS_BOXES:
+        sizes = [len(boxes)]  # and the device need not say how many boxes each picture has
+    else:
+        counts = torch.bincount(image, minlength=len(kept.logits)).tolist()
+        sizes = _chunks(counts, MAX_NMS_BOXES if boxes.is_cuda else 1)
+    parts, start = [torch.zeros(0, dtype=torch.int64, device=boxes.device)], 0
+    for size in sizes:
         part = slice(start, start + size)
         parts.append(start + _nms_by_class(boxes[part], logits[part], labels[part], image[part], nms_thresh))
         start += size
