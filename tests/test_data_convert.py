@@ -6,154 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotation_formats import (
+    BOXES,
+    IDS,
+    SIZES,
+    WRITERS,
+    content,
+    pictures,
+    task,
+    voc,
+    write_cvat,
+    write_nudenet,
+    write_other_coco,
+)
 from PIL import Image
 
 from detector.classes import ALL_CLASSES, CLASSES
 from detector.cliparts import run_command
 from detector.data import cli as data_cli
 from detector.data.cli import data
-from detector.data.coco import Coco, find_problems, read_coco, write_coco
+from detector.data.coco import find_problems, read_coco
 from detector.data.convert import FORMATS, Converted, convert, parse_renames
 from detector.data.labelled import enclosing_box
-from detector.data.yolo import read_names
 from detector.errors import InputError, UsageError
-
-SIZES = {"a.png": (64, 48), "sub/b.png": (30, 90), "sub/none.png": (20, 20)}
-# Under other spellings than ours, to be understood all the same.
-NAMES = ("BELLY", "exposed-buttocks", "F_BREAST", "female_genitalia", "M_GENETALIA", "EXPOSED_BREAST_M")
-BOXES = {
-    "a.png": [("BELLY", (4, 6, 20, 12)), ("M_GENETALIA", (0, 0, 64, 48)), ("F_BREAST", (33, 11, 7, 9))],
-    "sub/b.png": [("exposed-buttocks", (1, 2, 28, 31)), ("EXPOSED_BREAST_M", (10, 70, 20, 20))],
-    "sub/none.png": [],
-}
-IDS = {name: i for i, name in enumerate(NAMES, start=1)}
-
-
-def pictures(folder: Path) -> Path:
-    for name, size in SIZES.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, (90, 120, 30)).save(path)
-    return folder
-
-
-def write_yolo(folder: Path) -> Path:
-    pictures(folder / "images")
-    (folder / "data.yaml").write_text("path: .\nnames:\n" + "".join(f"  {i}: {n}\n" for i, n in enumerate(NAMES)))
-    for name, boxes in BOXES.items():
-        width, height = SIZES[name]
-        lines = [
-            f"{IDS[label] - 1} {(x + w / 2) / width} {(y + h / 2) / height} {w / width} {h / height}\n"
-            for label, (x, y, w, h) in boxes
-        ]
-        path = (folder / "labels" / name).with_suffix(".txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines))
-    return folder
-
-
-def voc(name: str, boxes: list[Any], first: int = 1) -> str:
-    width, height = SIZES[name]
-    objects = "".join(
-        f"<object><name>{label}</name><difficult>0</difficult><bndbox><xmin>{x + first}</xmin><ymin>{y + first}</ymin>"
-        f"<xmax>{x + w}</xmax><ymax>{y + h}</ymax></bndbox></object>"
-        for label, (x, y, w, h) in boxes
-    )
-    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
-    return f"<annotation><filename>{Path(name).name}</filename>{size}{objects}</annotation>"
-
-
-def write_voc(folder: Path) -> Path:
-    pictures(folder)
-    for name, boxes in BOXES.items():
-        (folder / name).with_suffix(".xml").write_text(voc(name, boxes))
-    return folder
-
-
-def write_cvat(folder: Path) -> Path:
-    text = ""
-    for i, (name, boxes) in enumerate(BOXES.items()):
-        width, height = SIZES[name]
-        text += f'<image id="{i}" name="{name}" width="{width}" height="{height}"><tag label="x"/>'
-        for label, (x, y, w, h) in boxes:
-            text += f'<box label="{label}" occluded="0" xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}" z_order="0"/>'
-        text += "</image>"
-    path = folder / "annotations.xml"
-    path.write_text(f'<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>{text}</annotations>')
-    return path
-
-
-def task(name: str, boxes: list[Any], **fields: Any) -> dict[str, Any]:
-    width, height = SIZES[name]
-    results = [
-        {
-            "type": "rectanglelabels",
-            "original_width": width,
-            "original_height": height,
-            "image_rotation": 0,
-            "value": {
-                "x": 100 * x / width,
-                "y": 100 * y / height,
-                "width": 100 * w / width,
-                "height": 100 * h / height,
-                "rotation": 0,
-                "rectanglelabels": [label],
-            },
-        }
-        for label, (x, y, w, h) in boxes
-    ]
-    annotations = [{"result": results, "was_cancelled": False}]
-    return {"id": 5, "data": {"image": f"/data/local-files/?d=root/{name}"}, "annotations": annotations, **fields}
-
-
-def write_labelstudio(folder: Path) -> Path:
-    pictures(folder)
-    path = folder / "export.json"
-    path.write_text(json.dumps([task(name, boxes) for name, boxes in BOXES.items()]))
-    return path
-
-
-def write_nudenet(folder: Path) -> Path:
-    pictures(folder)
-    table = {
-        name: [{"class": label, "score": 0.5, "box": list(box)} for label, box in boxes]
-        for name, boxes in BOXES.items()
-    }
-    path = folder / "found.json"
-    path.write_text(json.dumps(table))
-    return path
-
-
-def write_other_coco(folder: Path) -> Path:
-    """Write a COCO file whose category ids count from 10 and down, and whose names are other spellings."""
-    images = [{"id": 90 + i, "file_name": n, "width": s[0], "height": s[1]} for i, (n, s) in enumerate(SIZES.items())]
-    ids = {image["file_name"]: image["id"] for image in images}
-    boxes = [
-        {"id": 0, "image_id": ids[name], "category_id": 10 - IDS[label], "bbox": list(box)}
-        for name, found in BOXES.items()
-        for label, box in found
-    ]
-    categories = [{"id": 10 - i, "name": name} for name, i in IDS.items()]
-    write_coco(folder / "other.json", Coco(images=images, annotations=boxes, categories=categories))
-    return folder / "other.json"
-
-
-WRITERS: dict[str, Callable[[Path], Path]] = {
-    "yolo": write_yolo,
-    "voc": write_voc,
-    "cvat": write_cvat,
-    "labelstudio": write_labelstudio,
-    "nudenet": write_nudenet,
-    "coco": write_other_coco,
-}
-
-
-def content(coco: Coco) -> dict[str, list[tuple[int, list[float]]]]:
-    names = {image["id"]: image["file_name"] for image in coco.images}
-    found: dict[str, list[tuple[int, list[float]]]] = {name: [] for name in names.values()}
-    for box in coco.annotations:
-        found[names[box["image_id"]]].append((box["category_id"], box["bbox"]))
-    return found
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -221,108 +96,6 @@ def test_old_nudenet_has_corners(tmp_path: Path) -> None:
     (tmp_path / "found.json").write_text(text)
     coco = convert(tmp_path / "found.json", "nudenet").coco
     assert content(coco) == {"a.png": [(3, [10, 12, 20, 21])]}
-
-
-def test_a_turned_phone_picture_has_the_size_that_is_seen(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=exif)
-    (tmp_path / "classes.txt").write_text("belly\n")
-    (tmp_path / "a.txt").write_text("0 0.5 0.25 0.5 0.5\n")
-    coco = convert(tmp_path, "yolo").coco
-    assert coco.images[0] == {"id": 1, "file_name": "a.jpg", "width": 48, "height": 64}
-    assert content(coco) == {"a.jpg": [(1, [12, 0, 24, 32])]}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "names: [a b, 'c', \"d\"]  # three\nnc: 3\n",
-        "nc: 3\nnames: [a b,\n  c, d,\n]\n",
-        "names:\n- a b\n- c\n# more\n- d\nroboflow:\n  x: 1\n",
-        "names:\n  - 'a b'\n  - c  # x\n  - d\n",
-        "train: x\nnames:\n  0: a b\n  2: d\n  1: c\nval: y\n",
-    ],
-)
-def test_the_simple_forms_of_yaml_are_read(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "data.yaml"
-    path.write_text(text)
-    assert read_names(path) == ["a b", "c", "d"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("nc: 3\n", "one key `names`; there are 0"),
-        ("names: [a]\nnames: [b]\n", "there are 2"),
-        ("names: a\n", "list or a numbered mapping"),
-        ("names: &x [a]\n", "list or a numbered mapping"),
-        ("names: [a, [b]]\n", "class name must be"),
-        ("names: [a, *b]\n", "class name must be"),
-        ("names: [a, b\n", "must end with ]"),
-        ("names: []\n", "at least one class name"),
-        ("names:\n", "at least one class name"),
-        ("names:\n  0: a\n  2: b\n", "without gaps"),
-        ("names:\n  0: a\n  0: b\n", "twice"),
-        ("names:\n  - a\n  0: b\n", "one list"),
-        ("names:\n  0: {a: b}\n", "class name must be"),
-        ("names:\n  zero: a\n", "`- name` or `0: name`"),
-        ("names:\n  - !!python/object:os.system a\n", "class name must be"),
-    ],
-)
-def test_any_other_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "data.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_names(path)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("0 .5 .5 .5", "got 4 fields"),
-        ("0 .1 .1 .2 .2 .3 .3", "polygons and poses are not read"),
-        ("x .5 .5 .5 .5", "whole number"),
-        ("0 .5 .5 .5 nan", "finite"),
-        ("6 .5 .5 .5 .5", r"must be 0\.\.5; got 6"),
-        ("-1 .5 .5 .5 .5", r"must be 0\.\.5"),
-        ("0 30 20 10 10", "shares"),
-    ],
-)
-def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
-    write_yolo(tmp_path)
-    (tmp_path / "labels" / "a.txt").write_text(f"0 .5 .5 .5 .5\n\n{line}\n")
-    with pytest.raises(InputError, match=rf"a\.txt, line 3: .*{message}"):
-        convert(tmp_path, "yolo", folder=tmp_path / "images")
-
-
-def test_labels_and_pictures_must_belong_together(tmp_path: Path) -> None:
-    write_yolo(tmp_path)
-    (tmp_path / "labels" / "sub" / "none.txt").unlink()
-    done = convert(tmp_path / "data.yaml", "yolo")
-    assert done.notes == ("1 pictures have no label file and count as pictures without boxes",)
-    assert {image["file_name"] for image in done.coco.images} == {f"images/{name}" for name in SIZES}
-    assert len(done.coco.annotations) == 5
-    (tmp_path / "labels" / "sub" / "orphan.txt").write_text("")
-    with pytest.raises(InputError, match=r"1 have none, the first is .*orphan\.txt"):
-        convert(tmp_path, "yolo")
-    (tmp_path / "labels" / "sub" / "orphan.txt").unlink()
-    Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.jpg")
-    with pytest.raises(InputError, match="belong to one picture"):
-        convert(tmp_path, "yolo")
-    (tmp_path / "labels").rename(tmp_path / "other")
-    with pytest.raises(InputError, match=r"none of 4 .* has one"):
-        convert(tmp_path, "yolo")
-    (tmp_path / "data.yaml").unlink()
-    with pytest.raises(InputError, match="must have class names"):
-        convert(tmp_path, "yolo")
-
-
-def test_yolo_predictions_keep_their_scores(tmp_path: Path) -> None:
-    write_yolo(tmp_path)
-    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .5 .5 .75\n")
-    coco = convert(tmp_path, "yolo").coco
-    assert [box.get("score") for box in coco.annotations] == [0.75, None, None]
 
 
 def test_voc_that_counts_from_0_is_noticed(tmp_path: Path) -> None:
