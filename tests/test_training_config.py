@@ -30,6 +30,7 @@ def test_the_command_line_has_the_last_word() -> None:
             "train.lr=0.5",
             "train.optimizer=adamw",
             "data.image_size=[64, 96]",
+            "model.preprocessing.long_side=96",
             "data.augment.flip=0.25",
             "train.loss.box_loss=giou",
             'train.out="a b"',
@@ -65,6 +66,10 @@ def test_the_command_line_has_the_last_word() -> None:
         ("train.freeze=[{at=0.5}]", r"the first at 0; got \[0.5\]"),
         ("train.freeze=[{stages=6}]", r"stages must lie in \[0, 5\]; got 6"),
         ("data.image_size=[100, 128]", r"multiples of 32"),
+        (
+            "data.image_size=[128, 256]",
+            r"long_side must be the longer side of data.image_size; got 512 and \[128, 256\]",
+        ),
         ("data.classes=['BELLY']", r"number of data.classes; got 6 and 1"),
         ("data.augment.scale=[1.5, 0.5]", r"scale must be \[low, high\]"),
         ("data.augment.flip=2.0", r"flip must lie in \[0, 1\]"),

@@ -15,6 +15,7 @@ MIN_SHARE = 0.03
 # A network and pictures that a step of takes a fraction of a second; group norm sees each picture for itself.
 SMALL = (
     "data.image_size=[64, 64]",
+    "model.preprocessing.long_side=64",
     "data.workers=0",
     "model.fpn_channels=32",
     "model.norm=group",

@@ -21,7 +21,7 @@ def train(config: str, overrides: tuple[str, ...]) -> int:
     \b
     Examples:
       detector train configs/retinanet_r101.toml
-      detector train configs/retinanet_r50.toml train.lr=0.005 "data.image_size=[640, 640]"
+      detector train configs/retinanet_r50.toml train.lr=0.005 train.batch_size=8
       detector train configs/retinanet_r101.toml train.resume=true
       torchrun --standalone --nproc-per-node 8 -m detector.training.run configs/retinanet_r101.toml
     """

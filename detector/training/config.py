@@ -201,6 +201,13 @@ class RunConfig:
                 f"model.num_classes must be the number of data.classes; got {self.model.num_classes} and "
                 f"{len(self.data.classes)}"
             )
+        # The weight file carries the model's preprocessing: at another size than it learned at it would find little.
+        seen = self.model.preprocessing
+        if seen.short_side is None and seen.long_side != max(self.data.image_size):
+            raise PolicyError(
+                f"model.preprocessing.long_side must be the longer side of data.image_size; got {seen.long_side} and "
+                f"{list(self.data.image_size)}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dicts and lists, JSON-ready."""

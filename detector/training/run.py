@@ -9,7 +9,8 @@ Go on after a stop:    the same command, and train.resume=true
 Tiny, on a CPU:        detector train configs/retinanet_r18.toml \\
                            data.annotations=tests/data/mannequins/annotations.json \\
                            data.images=tests/data/mannequins "data.image_size=[128, 128]" data.workers=0 \\
-                           model.norm=group train.batch_size=4 train.steps=20 train.log_every=5 train.out=runs/tiny
+                           model.preprocessing.long_side=128 model.norm=group \\
+                           train.batch_size=4 train.steps=20 train.log_every=5 train.out=runs/tiny
 
 `train.out` then holds best.safetensors (highest AP) and last.safetensors, which `detector.load` reads;
 checkpoint.safetensors, for going on; curves.csv and curves.png; config.json.
