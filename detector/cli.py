@@ -38,6 +38,8 @@ STREAM = "-"
 _LATER: dict[str, tuple[str, str]] = {
     "data": ("detector.data.cli", "data"),
     "evaluate": ("detector.evaluation.cli", "evaluate"),
+    "export": ("detector.exchange.cli", "export"),
+    "import-weights": ("detector.exchange.cli", "import_weights"),
     "train": ("detector.training.cli", "train"),
 }
 
