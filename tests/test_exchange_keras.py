@@ -51,6 +51,7 @@ def check_agreement(path: Path, class_names: tuple[str, ...]) -> None:
     np.testing.assert_allclose(ours.numpy(), boxes, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_the_base_detector_gives_the_same(folded: Path) -> None:
     check_agreement(folded, CLASSES)
 

@@ -210,6 +210,7 @@ def in_our_order(rows: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("stride_in_1x1", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_detectron2_gives_the_same(tmp_path: Path, stride_in_1x1: bool) -> None:
     theirs = Detectron2(stride_in_1x1=stride_in_1x1)
     # As detectron2's converted checkpoints hold them: NumPy arrays among other things, under `model`.
