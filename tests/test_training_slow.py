@@ -14,7 +14,7 @@ pytest.importorskip("albumentations")
 from safetensors.torch import load_file
 from training_runs import R18, ROOT, STILL, settings, small_run
 
-import detector
+from detector.retinanet_predictor import RetinaNetPredictor
 from detector.training.checkpoint import CHECKPOINT
 from detector.training.config import load_config
 from detector.training.run import BEST, train
@@ -79,7 +79,7 @@ def test_it_learns_a_dozen_pictures_by_heart(tmp_path: Path) -> None:
     )
     result = train(config)
     assert result.figures["AP50"] > 0.9
-    model = detector.load(str(result.out / BEST))
+    model = RetinaNetPredictor.from_file(result.out / BEST)
     found = model.detect(str(Path(config.data.images) / "0000.jpg"), score_thresh=0.5)
     assert "BELLY_EXPOSED" in found.names
 
@@ -88,7 +88,14 @@ def test_it_learns_a_dozen_pictures_by_heart(tmp_path: Path) -> None:
 def test_the_full_network_makes_a_step(tmp_path: Path) -> None:
     config = load_config(
         ROOT / "configs" / "retinanet_r101.toml",
-        settings(tmp_path, "data.image_size=[128, 128]", "model.fpn_channels=256", "model.norm=batch", "train.steps=2"),
+        settings(
+            tmp_path,
+            "data.image_size=[128, 128]",
+            "model.preprocessing.long_side=128",
+            "model.fpn_channels=256",
+            "model.norm=batch",
+            "train.steps=2",
+        ),
     )
     assert config.model.backbone == "resnet101"
     result = train(config)
