@@ -46,8 +46,8 @@ class Detector(Protocol):
 class SecondOpinion(Protocol):
     """What the pipeline asks of a whole-picture classifier."""
 
-    def score(self, images: Any) -> Any:
-        """Return the score in [0, 1] of one picture."""
+    def look(self, images: Any) -> Any:
+        """Return the `Opinion` of one picture."""
         ...
 
 
@@ -84,8 +84,8 @@ class Pipeline:
         found: Detections = self.model.detect(
             pixels.for_detector(), classes=rules.classes, score_thresh=rules.thresholds, tiles=rules.policy.detect.tiles
         )
-        score = self.opinion.score(pixels.for_opinion()) if self.opinion is not None else None
-        return found, classify(found, score, policy=rules.policy)
+        opinion = self.opinion.look(pixels.for_opinion()) if self.opinion is not None else None
+        return found, classify(found, opinion, policy=rules.policy)
 
     def run(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
         """Censor one picture.

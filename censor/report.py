@@ -76,6 +76,7 @@ class Report:
             "verdict": self.verdict.verdict if self.verdict else None,
             "score": round(self.verdict.score, 6) if self.verdict else None,
             "second_opinion": self.verdict.to_dict()["second_opinion"] if self.verdict else None,
+            "decided_by": self.verdict.decided_by if self.verdict else None,
             "reasons": list(self.verdict.reasons) if self.verdict else [],
             "boxes": [dict(box) for box in self.boxes],
             "painted": [dict(region) for region in self.painted],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from detector.detections import Detections
     from detector.models import list_models, load
     from detector.open_nsfw import OpenNSFW
+    from detector.opinion import Opinion
     from detector.picture import Limits, Picture
     from detector.policy import Policy, list_policies, load_policy
     from detector.verdict import Verdict, classify
@@ -30,6 +31,7 @@ __all__ = [
     "Detections",
     "Limits",
     "OpenNSFW",
+    "Opinion",
     "Picture",
     "Policy",
     "Verdict",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazy_names(
         "Detections": "detector.detections",
         "Limits": "detector.picture",
         "OpenNSFW": "detector.open_nsfw",
+        "Opinion": "detector.opinion",
         "Picture": "detector.picture",
         "Policy": "detector.policy",
         "Verdict": "detector.verdict",

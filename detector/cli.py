@@ -151,7 +151,7 @@ def classify(**options: Any) -> int:
     def judge(picture: Picture) -> Verdict:
         with Pixels(picture) as pixels:
             found = look(pixels.for_detector() if opinion else picture)
-            return classify(found, opinion.score(pixels.for_opinion()) if opinion else None, policy=policy)
+            return classify(found, opinion.look(pixels.for_opinion()) if opinion else None, policy=policy)
 
     def record(file: str, verdict: Verdict) -> dict[str, Any]:
         return {"source": file, "model": {"name": model.name, "sha256": model.sha256}, **verdict.to_dict()}

@@ -10,6 +10,7 @@ from PIL import Image
 from detector.errors import ModelError
 from detector.models import find_model, read_weights
 from detector.onnx_session import OnnxSession, TensorSpec
+from detector.opinion import Opinion
 from detector.picture import Picture
 
 __all__ = ["OpenNSFW", "preprocess"]
@@ -99,6 +100,12 @@ class OpenNSFW:
         for start in range(0, len(images), self._batch_size):
             scores += self._score_some(images[start : start + self._batch_size])
         return scores
+
+    def look(self, images: Any) -> Any:
+        """Return the `Opinion` of a picture, or a list of them for a list; arguments and errors as for `score`."""
+        if not isinstance(images, list | tuple):
+            return Opinion(score=self.score(images))
+        return [Opinion(score=score) for score in self.score(images)]
 
     def _score_some(self, images: list[Any] | tuple[Any, ...]) -> list[float]:
         inputs, owners = [], []

@@ -12,7 +12,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted([*ROOT.glob("detector/**/*.py"), *ROOT.glob("censor/**/*.py")])
 
 # L0 and L1: no torch, no pictures read or written.
-PURE = {"errors", "classes", "detections", "paths", "config", "policy", "verdict", "boxes", "nearest", "lazy"}
+PURE = {
+    "errors",
+    "classes",
+    "detections",
+    "paths",
+    "config",
+    "policy",
+    "verdict",
+    "opinion",
+    "boxes",
+    "nearest",
+    "lazy",
+}
 # Engines: importing one of these takes longer than a command line may take to say what it can do.
 HEAVY = ("torch", "torchvision", "onnxruntime", "cv2", "albumentations", "pycocotools", "matplotlib")
 

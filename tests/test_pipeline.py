@@ -16,6 +16,7 @@ from censor.policy import load_censor_policy
 from detector.classes import ALL_CLASSES, CLASSES
 from detector.detections import Detections
 from detector.errors import InputError, OutputError, UsageError
+from detector.opinion import Opinion
 from detector.picture import Picture
 
 BOX = (10.0, 12.0, 30.0, 40.0)
@@ -46,8 +47,8 @@ class FakeOpinion:
     def __init__(self, score: float) -> None:
         self.value = score
 
-    def score(self, images: Any) -> float:
-        return self.value
+    def look(self, images: Any) -> Opinion:
+        return Opinion(score=self.value)
 
 
 def picture_bytes(format: str = "PNG", size: tuple[int, int] = (64, 96), mode: str = "RGB") -> bytes:
