@@ -38,7 +38,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detector.anchors import anchors_for, decode_boxes
 from detector.letterbox import Letterbox
-from detector.preprocess import Normalisation, Prepared
+from detector.normalise import Normalisation
+from detector.preprocess import Prepared
 from detector.retinanet import build_retinanet, fold_batch_norm, from_torchvision_state
 from detector.retinanet_config import Preprocessing, torchvision_config
 from detector.retinanet_predictor import RetinaNetPredictor

@@ -23,8 +23,8 @@ DEFAULT_MODEL = "nudenet-320n"
 # The layout of manifest.json that this code reads.
 MANIFEST_VERSION = 1
 
-# A name that ends so is the path of a weight file, whatever the manifest holds.
-WEIGHTS_SUFFIX = ".safetensors"
+# A name that ends so is the path of a weight file, whatever the manifest holds: ours, and what `detector export` wrote.
+WEIGHTS_SUFFIX, ONNX_SUFFIX = ".safetensors", ".onnx"
 
 # Fields that may be null in the manifest; every other one must hold a value.
 _OPTIONAL = ("package", "config")
@@ -191,7 +191,7 @@ def _retinanet() -> "type[RetinaNetPredictor]":
     except ImportError as error:
         raise ModelError(
             f"a RetinaNet needs torch, torchvision and safetensors; one is not installed ({error}); "
-            "type: pip install 'retina-censor[torch]'"
+            "type, in the checkout: pip install '.[torch]'"
         ) from error
     return RetinaNetPredictor
 
@@ -200,8 +200,8 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
     """Load a detector.
 
     Args:
-        name: a model of `list_models()` whose task is `detect`, or the path of a weight file of ours, which ends in
-            `.safetensors`; None loads the default.
+        name: a model of `list_models()` whose task is `detect`, or the path of a weight file of ours: `.safetensors`
+            runs on torch, `.onnx` (from `detector export`) on ONNX Runtime; None loads the default.
         device: `cpu` or `cuda`; never guessed.
         threads: threads for one picture; None takes what is fastest for one picture at a time. Give 1 where every
             core works on a picture of its own.
@@ -220,6 +220,10 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
     """
     if name is not None and name.endswith(WEIGHTS_SUFFIX):
         return _retinanet().from_file(name, device=device, threads=threads)
+    if name is not None and name.endswith(ONNX_SUFFIX):
+        from detector.exchange.onnx_predictor import OnnxRetinaNet
+
+        return OnnxRetinaNet.from_file(name, device=device, threads=threads)
     entry = find_model(DEFAULT_MODEL if name is None else name, task="detect")
     if entry.engine == "nudenet-onnx":
         from detector.nudenet import NudeNet

@@ -1,16 +1,15 @@
-"""From a picture to the RetinaNet's input: how large it gets, its pixels in uint8, and normalising on the device."""
+"""From a picture to the RetinaNet's input, in NumPy: how large it gets, and its pixels, the same for every engine."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from detector.letterbox import Letterbox, resize
 from detector.retinanet_config import Preprocessing
 
-__all__ = ["Normalisation", "Prepared", "fit_inside", "prepare"]
+__all__ = ["Prepared", "fit_inside", "network_input", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -26,62 +25,38 @@ class Prepared:
     plan: Letterbox
 
 
-def fit_inside(image_size: tuple[int, int], preprocessing: Preprocessing) -> Letterbox:
+def fit_inside(image_size: tuple[int, int], preprocessing: Preprocessing, step: int = 1) -> Letterbox:
     """Plan the input for a picture: as large as the bounds allow, aspect kept, padded to multiples below and right.
 
     Args:
         image_size: (height, width) of what will be looked at, each at least 1. Small pictures are enlarged.
         preprocessing: of the model.
+        step: both sides of the input must be multiples of it too: what an exported file asks for.
     """
     scale = preprocessing.long_side / max(image_size)
     if preprocessing.short_side is not None:
         scale = min(scale, preprocessing.short_side / min(image_size))
     height, width = (max(1, round(side * scale)) for side in image_size)
-    step = preprocessing.multiple
-    return Letterbox((height, width), (-(-height // step) * step, -(-width // step) * step))
+    multiple = math.lcm(preprocessing.multiple, step)
+    return Letterbox((height, width), (-(-height // multiple) * multiple, -(-width // multiple) * multiple))
 
 
-def prepare(view: NDArray[np.uint8], preprocessing: Preprocessing) -> Prepared:
+def prepare(view: NDArray[np.uint8], preprocessing: Preprocessing, step: int = 1) -> Prepared:
     """Resize a view (h, w, 3) of any size, anti-aliased; the same pixels for every device."""
-    plan = fit_inside((view.shape[0], view.shape[1]), preprocessing)
+    plan = fit_inside((view.shape[0], view.shape[1]), preprocessing, step)
     if plan.content == view.shape[:2]:
         return Prepared(np.ascontiguousarray(view), plan)
     # OpenCV's averages and interpolations stay within [0, 255].
     return Prepared(np.rint(resize(view, plan.content)).astype(np.uint8), plan)
 
 
-class Normalisation:
-    """Turns uint8 pictures into the network's input, where they are; its constants lie on the device already.
-
-    Args:
-        preprocessing: of the model.
-        device: where the pictures will be.
-        dtype: of the result; the computation is in float32.
-    """
-
-    def __init__(self, preprocessing: Preprocessing, device: torch.device, dtype: torch.dtype) -> None:
-        pairs = list(zip(preprocessing.mean, preprocessing.std, strict=True))
-        factor = torch.tensor([preprocessing.scale / std for _, std in pairs])
-        offset = torch.tensor([-mean / std for mean, std in pairs])
-        self._factor, self._offset = (part.view(1, 3, 1, 1).to(device) for part in (factor, offset))
-        self._bgr = preprocessing.colour == "BGR"
-        self._dtype = dtype
-
-    def __call__(self, pixels: Tensor, limits: Tensor) -> Tensor:
-        """Normalise a batch.
-
-        Args:
-            pixels: (B, H, W, 3) uint8 RGB; what lies in the padding does not matter.
-            limits: (B, 4) float32: width, height, width, height of each picture in the input.
-
-        Returns:
-            (B, 3, H, W) in channels_last, padding 0.
-        """
-        images = pixels.permute(0, 3, 1, 2)  # (B, 3, H, W), channels_last without a copy
-        if self._bgr:
-            images = images.flip(1)
-        rows = torch.arange(pixels.shape[1], device=pixels.device)[None, :, None] < limits[:, 1, None, None]
-        columns = torch.arange(pixels.shape[2], device=pixels.device)[None, None, :] < limits[:, 0, None, None]
-        inside = (rows & columns)[:, None]  # (B, 1, H, W)
-        normal = torch.where(inside, images.float() * self._factor + self._offset, 0.0)
-        return normal.to(self._dtype).contiguous(memory_format=torch.channels_last)
+def network_input(prepared: Prepared, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return (3, H, W) of `prepared.plan.network_size`, normalised, padded with zeros; normalise.py is torch's form."""
+    pixels = prepared.pixels.astype(np.float32)
+    if preprocessing.colour == "BGR":
+        pixels = pixels[:, :, ::-1]
+    mean, std = (np.array(part, dtype=np.float32) for part in (preprocessing.mean, preprocessing.std))
+    height, width = prepared.plan.content
+    images = np.zeros((3, *prepared.plan.network_size), dtype=np.float32)
+    images[:, :height, :width] = ((pixels * np.float32(preprocessing.scale) - mean) / std).transpose(2, 0, 1)
+    return images

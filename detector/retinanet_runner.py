@@ -15,7 +15,8 @@ from torch import Tensor
 from detector.anchors import anchors_for, anchors_per_level
 from detector.errors import DeviceError, ModelError, UsageError
 from detector.nearest import nearest
-from detector.preprocess import Normalisation, Prepared
+from detector.normalise import Normalisation
+from detector.preprocess import Prepared
 from detector.retinanet import RetinaNet, fold_batch_norm
 from detector.retinanet_postprocess import Survivors, logit_thresholds, suppress, survivors
 

@@ -9,6 +9,7 @@ from torchvision.models.detection import RetinaNet
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+import detector
 from detector.classes import CLASSES
 from detector.cliparts import run_command
 from detector.exchange.cli import export, import_weights
@@ -63,6 +64,7 @@ def test_an_export_looks_at_pictures(checkpoint: Path, tmp_path: Path, capsys: p
     shutil.copy(picture, tmp_path / "photos")
     assert run_command(export, "x", [str(weights), str(out)]) == 0
     assert "opset 18, differs from torch by at most" in capsys.readouterr().out
-    predictor = OnnxRetinaNet.from_file(out)
+    predictor = detector.load(str(out))
+    assert isinstance(predictor, OnnxRetinaNet)
     assert len(predictor.detect(picture, score_thresh=0.005, detections_per_img=5)) <= 5
     assert predictor.config == read_weights_info(weights).config

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import detector
 from detector.anchors import anchors_for, decode_boxes
 from detector.classes import CLASSES
 from detector.detections import Detections
@@ -15,10 +16,13 @@ from detector.errors import ModelError, UsageError
 from detector.exchange import onnx_export
 from detector.exchange.onnx_export import export_onnx, quantize_int8
 from detector.exchange.onnx_format import OnnxHeader
-from detector.exchange.onnx_predictor import OnnxRetinaNet, anchors_array, decode_array, network_input, plan_input
+from detector.exchange.onnx_maths import anchors_array, decode_array
+from detector.exchange.onnx_predictor import OnnxRetinaNet
+from detector.preprocess import network_input, prepare
 from detector.retinanet import RetinaNet, build_retinanet
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config, torchvision_config
 from detector.retinanet_postprocess import postprocess
+from detector.weights import save_weights
 
 SMALL = ModelConfig(backbone="resnet18", fpn_channels=32, preprocessing=Preprocessing(long_side=128, multiple=64))
 # Logits differ by some 1e-5 between the two; a score by a quarter of that, a box of 100 px by 1e-3 px.
@@ -61,9 +65,10 @@ def test_detections_are_those_of_torch(model: RetinaNet, exported: Path) -> None
     found = predictor.detect(pictures(), score_thresh=0.6, nms_thresh=0.5)
     assert sum(map(len, found)) > 20
     for picture, ours in zip(pictures(), found, strict=True):
-        plan = plan_input(picture.shape[:2], SMALL.preprocessing, 32)
+        prepared = prepare(picture, SMALL.preprocessing, 32)
+        plan = prepared.plan
         with torch.inference_mode():
-            logits, deltas = model(torch.from_numpy(network_input(picture, plan, SMALL.preprocessing))[None])
+            logits, deltas = model(torch.from_numpy(network_input(prepared, SMALL.preprocessing))[None])
         boxes, scores, labels = postprocess(
             logits,
             deltas,
@@ -81,6 +86,25 @@ def test_detections_are_those_of_torch(model: RetinaNet, exported: Path) -> None
         np.testing.assert_allclose(ours.scores, scores.numpy(), atol=SCORE_TOLERANCE)
         source = plan.to_source(boxes.numpy(), picture.shape[:2])
         np.testing.assert_allclose(ours.boxes, source, atol=BOX_TOLERANCE)
+
+
+@pytest.mark.slow
+def test_it_finds_what_the_weights_find_in_torch(model: RetinaNet, exported: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "small.safetensors"
+    save_weights(weights, model)
+    files = [str(file) for file in sorted((Path(__file__).parent / "data" / "mannequins").glob("*.jpg"))[:4]]
+    ours = detector.load(str(exported)).detect(files, score_thresh=0.6)
+    theirs = detector.load(str(weights)).detect(files, score_thresh=0.6)
+    assert sum(map(len, ours)) > 20
+    for one, other in zip(ours, theirs, strict=True):
+        # Scores that differ in the last digits may change places: each has its own on the other side.
+        sure = one.above(0.6 + SCORE_TOLERANCE)
+        for name, score, box in zip(sure.names, sure.scores, sure.boxes, strict=True):
+            same = [index for index, known in enumerate(other.names) if known == name]
+            off = np.abs(other.boxes[same] - box).max(axis=1)
+            nearest = same[int(off.argmin())]
+            assert off.min() < 5 * BOX_TOLERANCE
+            assert abs(other.scores[nearest] - score) < SCORE_TOLERANCE
 
 
 @pytest.mark.slow
@@ -129,11 +153,12 @@ def test_anchors_and_boxes_are_those_of_torch(config: ModelConfig, image_size: t
 
 def test_padding_is_zero_and_colours_are_in_order() -> None:
     table = keras_retinanet_config().preprocessing
-    plan = plan_input((400, 100), table, 32)
+    prepared = prepare(np.full((400, 100, 3), (255, 0, 0), np.uint8), table, 32)
+    plan = prepared.plan
     # Short side 800 would make the long one 3200: the bound of 1333 holds.
     assert plan.content == (1333, 333)
     assert plan.network_size == (1408, 384)
-    images = network_input(np.full((400, 100, 3), (255, 0, 0), np.uint8), plan, table)
+    images = network_input(prepared, table)
     np.testing.assert_allclose(images[:, 5, 5], [-103.939, -116.779, 255 - 123.68], atol=1e-3)
     assert not images[:, 1333:].any()
     assert not images[:, :, 333:].any()
@@ -177,8 +202,7 @@ def test_the_metadata_is_read_or_refused(exported: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_int8_says_what_it_changed(exported: Path, tmp_path: Path) -> None:
     table = SMALL.preprocessing
-    plans = [plan_input(picture.shape[:2], table, 32) for picture in pictures()]
-    images = [network_input(picture, plan, table)[None] for picture, plan in zip(pictures(), plans, strict=True)]
+    images = [network_input(prepare(picture, table, 32), table)[None] for picture in pictures()]
     mean, worst = quantize_int8(exported, tmp_path / "int8.onnx", images)
     assert 0 < mean < 0.05
     assert mean < worst < 0.5

@@ -19,7 +19,8 @@ from detector.classes import CLASSES
 from detector.detections import Detections
 from detector.errors import DeviceError, InputError, ModelError, UsageError
 from detector.models import ModelEntry, list_models
-from detector.preprocess import Normalisation, fit_inside, prepare
+from detector.normalise import Normalisation
+from detector.preprocess import fit_inside, prepare
 from detector.retinanet import build_retinanet
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config
 from detector.retinanet_predictor import RetinaNetPredictor
@@ -317,7 +318,7 @@ def test_without_torch_it_says_what_to_type(weights: Path, monkeypatch: pytest.M
     import sys
 
     monkeypatch.setitem(sys.modules, "detector.retinanet_predictor", None)
-    with pytest.raises(ModelError, match=r"pip install 'retina-censor\[torch\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[torch\]'"):
         detector.load(str(weights))
 
 

@@ -132,7 +132,7 @@ def _run(dataset: Mapping[str, Any], records: Sequence[Mapping[str, Any]], use_c
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
         raise UsageError(
-            "evaluation needs pycocotools; it is not installed; type: pip install 'retina-censor[eval]'"
+            "evaluation needs pycocotools; it is not installed; type, in the checkout: pip install '.[eval]'"
         ) from error
     if min((note["id"] for note in dataset["annotations"]), default=1) < 1:
         raise UsageError("annotation ids must be positive: pycocotools takes a match with id 0 for none")

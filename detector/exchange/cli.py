@@ -31,7 +31,7 @@ def _packages() -> Iterator[None]:
         name = (error.name or "").split(".")[0]
         if name not in _NEEDED:
             raise
-        extra = "pip install onnx onnxscript" if name.startswith("onnx") else "pip install 'retina-censor[torch]'"
+        extra = "pip install onnx onnxscript" if name.startswith("onnx") else "pip install '.[torch]'"
         raise UsageError(f"this needs {name}; it is not installed; type: {extra}") from error
 
 
@@ -133,16 +133,15 @@ def export(weights: str, out: str, kind: str, int8: bool, calibration: str | Non
 
 def _calibration_images(folder: Path, config: Any) -> list[Any]:
     """Return the network inputs of a folder's pictures."""
-    from detector.exchange.onnx_predictor import network_input, plan_input
     from detector.picture import Picture
+    from detector.preprocess import network_input, prepare
 
     if not folder.is_dir():
         raise UsageError(f"--calibration must be a folder of pictures; {folder} is none")
-    images = []
+    images, table = [], config.preprocessing
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES):
-        for view in Picture.open(path).views(config.preprocessing.long_side):
-            plan = plan_input((view.shape[0], view.shape[1]), config.preprocessing, 128)
-            images.append(network_input(view, plan, config.preprocessing)[None])
+        prepared = [prepare(view, table, 128) for view in Picture.open(path).views(table.long_side)]
+        images += [network_input(one, table)[None] for one in prepared]
     if not images:
         raise UsageError(f"--calibration must hold pictures ({', '.join(_SUFFIXES)}); {folder} has none")
     return images

@@ -32,7 +32,7 @@ def train(config: str, overrides: tuple[str, ...]) -> int:
         if (error.name or "").split(".")[0] not in _NEEDED:
             raise
         raise UsageError(
-            f"training needs {error.name}; it is not installed; type: pip install 'retina-censor[train]'"
+            f"training needs {error.name}; it is not installed; type, in the checkout: pip install '.[train]'"
         ) from error
     result = run(load_config(config, overrides))
     click.echo(f"{result.step} steps; weights in {result.out}")
