@@ -125,6 +125,11 @@ class Picture:
         """The hexadecimal SHA-256 of `data`; None where there is none."""
         return None if self.data is None else hashlib.sha256(self.data).hexdigest()
 
+    @property
+    def plain_colour(self) -> bool:
+        """Whether it is grey or RGB in sRGB as it stands: nothing to convert, no profile, no alpha."""
+        return self._header.mode in ("L", "RGB") and self._colour.convert is None and self.icc_profile is None
+
     def load(self, cancel: threading.Event | None = None) -> Image.Image:
         """Decode at full size.
 

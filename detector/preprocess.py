@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +12,19 @@ from detector.retinanet_config import Preprocessing
 
 __all__ = ["Prepared", "fit_inside", "network_input", "prepare"]
 
+Pixels = TypeVar("Pixels")
+
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Generic[Pixels]):
     """A view in the network's scale, not yet padded.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB, contiguous; (h, w) is `plan.content`.
+        pixels: (h, w, 3) uint8 RGB, an array or a tensor; (h, w) is `plan.content`.
         plan: where it lies in the network's input, and the way back.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     plan: Letterbox
 
 
@@ -41,7 +44,7 @@ def fit_inside(image_size: tuple[int, int], preprocessing: Preprocessing, step: 
     return Letterbox((height, width), (-(-height // multiple) * multiple, -(-width // multiple) * multiple))
 
 
-def prepare(view: NDArray[np.uint8], preprocessing: Preprocessing, step: int = 1) -> Prepared:
+def prepare(view: NDArray[np.uint8], preprocessing: Preprocessing, step: int = 1) -> Prepared[NDArray[np.uint8]]:
     """Resize a view (h, w, 3) of any size, anti-aliased; the same pixels for every device."""
     plan = fit_inside((view.shape[0], view.shape[1]), preprocessing, step)
     if plan.content == view.shape[:2]:
@@ -50,7 +53,7 @@ def prepare(view: NDArray[np.uint8], preprocessing: Preprocessing, step: int = 1
     return Prepared(np.rint(resize(view, plan.content)).astype(np.uint8), plan)
 
 
-def network_input(prepared: Prepared, preprocessing: Preprocessing) -> NDArray[np.float32]:
+def network_input(prepared: Prepared[Any], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Return (3, H, W) of `prepared.plan.network_size`, normalised, padded with zeros; normalise.py is torch's form."""
     pixels = prepared.pixels.astype(np.float32)
     if preprocessing.colour == "BGR":

@@ -102,11 +102,13 @@ class RetinaNetRunner:
         self._lock = threading.Lock()
 
     @torch.inference_mode()
-    def launch(self, batch: Sequence[Prepared], *, score_thresh: Sequence[float], topk_candidates: int) -> Launched:
+    def launch(
+        self, batch: Sequence[Prepared[Any]], *, score_thresh: Sequence[float], topk_candidates: int
+    ) -> Launched:
         """Start the network on a batch of one input shape; on a GPU this returns before it is done.
 
         Args:
-            batch: at least one; all of the same `plan.network_size`.
+            batch: at least one; all of the same `plan.network_size`. Pixels that lie on the device already stay there.
             score_thresh: one for each of the network's classes; above 1 the class is left out.
             topk_candidates: at most so many boxes of a level are kept.
         """
@@ -114,11 +116,21 @@ class RetinaNetRunner:
         count = 1 << (len(batch) - 1).bit_length() if self._use_graphs else len(batch)
         on_gpu = self.device.type == "cuda"
         # Zeros: what no picture fills is never read as one, but must not be somebody else's memory either.
-        pixels = torch.zeros((count, *size, 3), dtype=torch.uint8, pin_memory=on_gpu)
+        there = on_gpu and any(isinstance(one.pixels, Tensor) for one in batch)
+        pixels = torch.zeros(
+            (count, *size, 3),
+            dtype=torch.uint8,
+            pin_memory=on_gpu and not there,
+            device=self.device if there else torch.device("cpu"),
+        )
         limits = torch.zeros((count, 4), dtype=torch.float32, pin_memory=on_gpu)
         for slot, one in enumerate(batch):
             height, width = one.plan.content
-            pixels[slot].numpy()[:height, :width] = one.pixels
+            # A copy where the array is read-only: torch warns of those, though it would only read.
+            source = (
+                one.pixels if isinstance(one.pixels, Tensor) else torch.from_numpy(np.require(one.pixels, None, "W"))
+            )
+            pixels[slot, :height, :width] = source
             limits[slot] = torch.tensor([width, height, width, height])
         thresholds = logit_thresholds(score_thresh, self.config.num_classes, torch.device("cpu"))
         if self._use_graphs:

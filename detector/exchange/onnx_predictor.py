@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 LOGIT_OF_ONE = 17.33
 
 
-class OnnxRetinaNet(ViewPredictor[Prepared]):
+class OnnxRetinaNet(ViewPredictor[Prepared[NDArray[np.uint8]]]):
     """A RetinaNet that `detector export` wrote; safe to call from several threads at once, holds no thresholds.
 
     Args:
@@ -85,11 +85,11 @@ class OnnxRetinaNet(ViewPredictor[Prepared]):
             raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
         return cls(weights, name=path.stem, device=device, threads=threads)
 
-    def _prepare(self, view: NDArray[np.uint8]) -> Prepared:
+    def _prepare(self, view: NDArray[np.uint8]) -> Prepared[NDArray[np.uint8]]:
         return prepare(view, self.config.preprocessing, self._step)
 
     def _look(
-        self, inputs: Sequence[Prepared], sizes: Sequence[tuple[int, int]], settings: CallSettings
+        self, inputs: Sequence[Prepared[NDArray[np.uint8]]], sizes: Sequence[tuple[int, int]], settings: CallSettings
     ) -> list[Candidates]:
         thresholds = self._logit_thresholds(settings)
         by_shape: dict[tuple[int, int], list[int]] = {}
