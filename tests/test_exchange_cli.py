@@ -55,6 +55,24 @@ def test_what_is_no_retinanet_or_has_no_names_is_refused(
     assert "must be given together" in capsys.readouterr().err
 
 
+def test_weights_are_stored_smaller(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, small = tmp_path / "ours.safetensors", tmp_path / "small.safetensors"
+    run_command(import_weights, "x", [str(checkpoint), "--out", str(weights), "--classes", ",".join(CLASSES)])
+    assert run_command(export, "x", [str(weights), str(small), "--storage", "int8"]) == 0
+    assert "int8" in capsys.readouterr().out
+    assert small.stat().st_size < 0.27 * weights.stat().st_size
+    before, after = read_weights_info(weights), read_weights_info(small)
+    assert after.classes == before.classes
+    assert after.metadata["origin"] == "torchvision"
+    assert after.metadata["stored_from"] == before.sha256
+    one, other = load_weights(weights).state_dict(), load_weights(small).state_dict()
+    off = max(float((one[name] - other[name]).abs().max() / one[name].abs().max().clamp(min=1e-9)) for name in one)
+    assert 0 < off < 0.01
+    for wrong in ([str(small), "--int8", "--calibration", "."], [str(weights)], ["a.bin"]):
+        assert run_command(export, "x", [str(weights), *wrong]) == 2
+    assert run_command(export, "x", [str(weights), "a.onnx", "--storage", "int8"]) == 2
+
+
 @pytest.mark.slow
 def test_an_export_looks_at_pictures(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights, out = tmp_path / "ours.safetensors", tmp_path / "ours.onnx"

@@ -1,4 +1,4 @@
-"""`detector import-weights FILE` and `detector export WEIGHTS OUT.onnx`."""
+"""`detector import-weights FILE` and `detector export WEIGHTS OUT`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,38 +97,63 @@ def _read(source: Path, options: dict[str, Any]) -> "Imported":
 
 @click.command()
 @click.argument("weights", type=click.Path(dir_okay=False), metavar="WEIGHTS")
-@click.argument("out", type=click.Path(dir_okay=False), metavar="OUT.onnx")
-@click.option("--format", "kind", type=click.Choice(["onnx"]), default="onnx", show_default=True)
-@click.option("--int8", is_flag=True, help="8-bit convolutions, for CPUs; needs --calibration.")
+@click.argument("out", type=click.Path(dir_okay=False), metavar="OUT")
+@click.option("--format", "kind", type=click.Choice(["onnx", "safetensors"]), help="What to write.  [OUT's suffix]")
+@click.option("--int8", is_flag=True, help="ONNX: 8-bit convolutions, for CPUs; needs --calibration.")
 @click.option("--calibration", metavar="FOLDER", help="Pictures to measure ranges on: some dozens, like those to come.")
-def export(weights: str, out: str, kind: str, int8: bool, calibration: str | None) -> int:
-    """Write WEIGHTS (.safetensors) as ONNX, and prove that it gives what torch gives.
+@click.option("--storage", type=click.Choice(["float32", "float16", "int8"]), help="safetensors: how numbers are kept.")
+def export(weights: str, out: str, **options: Any) -> int:
+    """Write WEIGHTS (.safetensors) as ONNX, and prove that it gives what torch gives; or as a smaller weight file.
 
     \b
     Examples:
       detector export weights.safetensors model.onnx
       detector export --int8 --calibration photos weights.safetensors model-int8.onnx
+      detector export --storage int8 weights.safetensors small.safetensors
     """
-    if int8 != (calibration is not None):
+    kind = options["kind"] or Path(out).suffix.lower().lstrip(".")
+    if kind not in ("onnx", "safetensors"):
+        raise UsageError(f"OUT must end in .onnx or .safetensors, or --format be given; got {out}")
+    if Path(out).resolve() == Path(weights).resolve():
+        raise UsageError(f"OUT must be another file than WEIGHTS; got {out}")
+    if options["int8"] != (options["calibration"] is not None):
         raise UsageError("--int8 and --calibration FOLDER must be given together; one of them is missing")
+    if (kind == "onnx" and options["storage"]) or (kind == "safetensors" and options["int8"]):
+        raise UsageError("--int8 is for .onnx, --storage for .safetensors; take the one that belongs to OUT")
     with _packages():
-        import tempfile
-
-        from detector.exchange.onnx_export import OPSET, export_onnx, quantize_int8
-        from detector.weights import load_weights, read_weights_info
-
-        info = read_weights_info(weights)
-        images = _calibration_images(Path(calibration), info.config) if calibration else []
-        target = Path(out)
-        kept = {"weights_sha256": info.sha256, **{key: str(value) for key, value in info.metadata.items()}}
-        with tempfile.TemporaryDirectory() as folder:
-            plain = Path(folder) / "plain.onnx" if int8 else target
-            difference = export_onnx(load_weights(weights), plain, class_names=info.classes, metadata=kept)
-            click.echo(f"{out}: opset {OPSET}, differs from torch by at most {difference:.1g}")
-            if int8:
-                mean, worst = quantize_int8(plain, target, images)
-                click.echo(f"{out}: 8 bits change scores by {mean:.3g} on average, {worst:.3g} at most")
+        if kind == "onnx":
+            _export_onnx(weights, out, options["calibration"])
+        else:
+            _export_weights(weights, out, options["storage"] or "float32")
     return 0
+
+
+def _export_onnx(weights: str, out: str, calibration: str | None) -> None:
+    import tempfile
+
+    from detector.exchange.onnx_export import OPSET, export_onnx, quantize_int8
+    from detector.weights import load_weights, read_weights_info
+
+    info = read_weights_info(weights)
+    images = _calibration_images(Path(calibration), info.config) if calibration else []
+    target = Path(out)
+    kept = {"weights_sha256": info.sha256, **{key: str(value) for key, value in info.metadata.items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.onnx" if calibration else target
+        difference = export_onnx(load_weights(weights), plain, class_names=info.classes, metadata=kept)
+        click.echo(f"{out}: opset {OPSET}, differs from torch by at most {difference:.1g}")
+        if calibration:
+            mean, worst = quantize_int8(plain, target, images)
+            click.echo(f"{out}: 8 bits change scores by {mean:.3g} on average, {worst:.3g} at most")
+
+
+def _export_weights(weights: str, out: str, storage: str) -> None:
+    from detector.weights import load_weights, read_weights_info, save_weights
+
+    info = read_weights_info(weights)
+    metadata = {**info.metadata, "classes": list(info.classes), "stored_from": info.sha256}
+    digest = save_weights(out, load_weights(weights), metadata=metadata, storage=storage)
+    click.echo(f"{out}: {storage}, {Path(out).stat().st_size / 1e6:.1f} MB, sha256 {digest}")
 
 
 def _calibration_images(folder: Path, config: Any) -> list[Any]:
