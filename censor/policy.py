@@ -90,8 +90,8 @@ class CensorPolicy:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes that must be looked for: those to hide and those that flag a picture."""
-        return tuple(dict.fromkeys(self.hide.classes + self.policy.verdict.nsfw_classes))
+        """The classes that must be looked for: those to hide and those that the verdict needs."""
+        return tuple(dict.fromkeys(self.hide.classes + self.policy.classes))
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -65,6 +65,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form, which `MaskFile` reads."""
+        nothing: dict[str, Any] = {"second_opinion": None, "probability": None, "contributions": []}
+        said = self.verdict.to_dict() if self.verdict else nothing
         return {
             "schema": SCHEMA,
             "source": self.source,
@@ -75,8 +77,10 @@ class Report:
             "policy": dict(self.policy),
             "verdict": self.verdict.verdict if self.verdict else None,
             "score": round(self.verdict.score, 6) if self.verdict else None,
-            "second_opinion": self.verdict.to_dict()["second_opinion"] if self.verdict else None,
+            "second_opinion": said["second_opinion"],
             "decided_by": self.verdict.decided_by if self.verdict else None,
+            "probability": said["probability"],
+            "contributions": said["contributions"],
             "reasons": list(self.verdict.reasons) if self.verdict else [],
             "boxes": [dict(box) for box in self.boxes],
             "painted": [dict(region) for region in self.painted],

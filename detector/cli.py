@@ -22,6 +22,7 @@ from detector.cliparts import (
     tiles_option,
     workers_option,
 )
+from detector.errors import UsageError
 
 if TYPE_CHECKING:
     from detector.detections import Detections
@@ -39,6 +40,7 @@ _LATER: dict[str, tuple[str, str]] = {
     "data": ("detector.data.cli", "data"),
     "evaluate": ("detector.evaluation.cli", "evaluate"),
     "export": ("detector.exchange.cli", "export"),
+    "fit-fusion": ("detector.fusing.cli", "fit_fusion"),
     "import-weights": ("detector.exchange.cli", "import_weights"),
     "train": ("detector.training.cli", "train"),
 }
@@ -126,6 +128,12 @@ def detect(**options: Any) -> int:
 @click.argument("files", nargs=-1, required=True)
 @click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
 @click.option("--second-opinion/--no-second-opinion", default=None, help="Ask open_nsfw about the whole picture.")
+@click.option(
+    "--record",
+    type=click.Path(),
+    metavar="FILE",
+    help="Uploader's and group's record, JSON or JSON Lines; for [fusion].",
+)
 @looking_options
 def classify(**options: Any) -> int:
     """Print the verdict on each picture: safe, review or nsfw, with reasons.
@@ -134,7 +142,12 @@ def classify(**options: Any) -> int:
     Examples:
       detector classify in.jpg
       detector classify --policy strict --json photos/*.jpg
+      detector classify --policy fused.toml --record uploader.json in.jpg
     """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from detector.fusing.records import read_records
     from detector.open_nsfw import OpenNSFW
     from detector.picture import Picture
     from detector.pixels import Pixels
@@ -143,15 +156,20 @@ def classify(**options: Any) -> int:
 
     policy = load_policy(options["policy"])
     ask = policy.verdict.second_opinion if options["second_opinion"] is None else options["second_opinion"]
+    policy = replace(policy, verdict=replace(policy.verdict, second_opinion=ask))  # refused where a fusion needs it
+    records = read_records(Path(options["record"])) if options["record"] else None
+    if records is not None and not (policy.fusion and policy.fusion.weighs_records):
+        raise UsageError(f"--record needs a policy whose [fusion] was fitted with records; {policy.label} has none")
     tiles = policy.detect.tiles if options["tiles"] is None else options["tiles"]
-    classes = policy.verdict.nsfw_classes
+    classes = policy.classes
     model, look = _looker(options, classes, policy.detect.thresholds(classes), tiles)
     opinion = OpenNSFW(device=options["device"], threads=_threads(options)) if ask else None
 
     def judge(picture: Picture) -> Verdict:
         with Pixels(picture) as pixels:
             found = look(pixels.for_detector() if opinion else picture)
-            return classify(found, opinion.look(pixels.for_opinion()) if opinion else None, policy=policy)
+            asked = opinion.look(pixels.for_opinion()) if opinion else None
+            return classify(found, asked, policy=policy, **(records.of(picture.name) if records else {}))
 
     def record(file: str, verdict: Verdict) -> dict[str, Any]:
         return {"source": file, "model": {"name": model.name, "sha256": model.sha256}, **verdict.to_dict()}

@@ -10,10 +10,11 @@ from typing import Any
 from detector.classes import NSFW_CLASSES, canonical_classes, canonical_keys
 from detector.config import from_table, read_toml
 from detector.errors import PolicyError, UsageError
+from detector.fusion import FusionModel
 from detector.nearest import nearest
 from detector.paths import configs_dir
 
-__all__ = ["DetectRules", "Policy", "VerdictRules", "list_policies", "load_policy", "read_policy_file"]
+__all__ = ["DetectRules", "Policy", "VerdictRules", "list_policies", "load_policy", "policy_path", "read_policy_file"]
 
 # What a second opinion between `safe_below` and `nsfw_above` means when the detector found nothing.
 UNSURE_MEANS = ("safe", "review")
@@ -80,13 +81,31 @@ class VerdictRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What counts as found and what is said about it, under a name and a version that every result carries."""
+    """What counts as found and what is said about it, under a name and a version that every result carries.
+
+    `fusion` is the fitted model that `detector fit-fusion` writes; without one the rule table of `detector.verdict`
+    decides. It stands in the same file as the thresholds that its features depend on, so that they cannot part.
+
+    Raises:
+        PolicyError: when the fusion was fitted for other classes, for lower thresholds, or with a second opinion that
+            this policy does not ask.
+    """
 
     name: str
     version: int
     summary: str = ""
     detect: DetectRules = field(default_factory=DetectRules)
     verdict: VerdictRules = field(default_factory=VerdictRules)
+    fusion: FusionModel | None = None
+
+    def __post_init__(self) -> None:
+        if self.fusion is not None:
+            _check_fusion(self.fusion, self.detect, self.verdict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that must be looked for, for a verdict."""
+        return self.verdict.nsfw_classes if self.fusion is None else tuple(self.fusion.counted_from)
 
     @property
     def label(self) -> str:
@@ -101,30 +120,57 @@ def _policy_classes(names: tuple[str, ...]) -> tuple[str, ...]:
         raise PolicyError(str(error)) from error
 
 
+def _check_fusion(fusion: FusionModel, detect: DetectRules, verdict: VerdictRules) -> None:
+    if set(fusion.nsfw_classes) != set(verdict.nsfw_classes):
+        raise PolicyError(
+            f"nsfw_classes must be those of the policy's [fusion], {', '.join(fusion.nsfw_classes)}; got "
+            f"{', '.join(verdict.nsfw_classes)}; fit it again"
+        )
+    thresholds = detect.thresholds(tuple(fusion.counted_from))
+    for name, counted_from in fusion.counted_from.items():
+        if thresholds[name] > counted_from:
+            raise PolicyError(
+                f"{name}: the threshold must not be higher than that of the policy's [fusion], {counted_from:g}, "
+                f"which counts parts from there up; got {thresholds[name]:g}; fit it again"
+            )
+    if fusion.needs_opinion and not verdict.second_opinion:
+        raise PolicyError("the second opinion must be asked: the policy's [fusion] was fitted with it")
+
+
 def list_policies() -> list[str]:
     """Return the names of the policies that are installed, sorted."""
     return sorted(path.stem for path in (configs_dir() / "policies").glob("*.toml"))
 
 
-def read_policy_file(name: str | Path) -> tuple[dict[str, Any], str]:
-    """Return the table of a policy and the place to name in messages.
+def policy_path(name: str | Path) -> Path:
+    """Return the file of a policy.
 
     Args:
         name: a policy that is installed, such as `default`, or the path of a TOML file (anything with a folder or
             the suffix `.toml` in it).
 
     Raises:
-        PolicyError: when there is no such policy, with the nearest named, or the file is not TOML.
+        PolicyError: when no policy of this name is installed, with the nearest named.
     """
     path = Path(name)
-    if path.suffix != ".toml" and len(path.parts) == 1:
-        known = list_policies()
-        if str(name) not in known:
-            raise PolicyError(
-                f"a policy must be one of {', '.join(known)}, or a .toml file; got {str(name)!r}"
-                + nearest(str(name), known)
-            )
-        path = configs_dir() / "policies" / f"{name}.toml"
+    if path.suffix == ".toml" or len(path.parts) != 1:
+        return path
+    known = list_policies()
+    if str(name) not in known:
+        raise PolicyError(
+            f"a policy must be one of {', '.join(known)}, or a .toml file; got {str(name)!r}"
+            + nearest(str(name), known)
+        )
+    return configs_dir() / "policies" / f"{name}.toml"
+
+
+def read_policy_file(name: str | Path) -> tuple[dict[str, Any], str]:
+    """Return the table of a policy, by name or path as for `policy_path`, and the place to name in messages.
+
+    Raises:
+        PolicyError: when there is no such policy, with the nearest named, or the file is not TOML.
+    """
+    path = policy_path(name)
     return read_toml(path), path.name
 
 

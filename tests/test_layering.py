@@ -21,6 +21,8 @@ PURE = {
     "policy",
     "verdict",
     "opinion",
+    "evidence",
+    "fusion",
     "boxes",
     "nearest",
     "lazy",
