@@ -19,7 +19,7 @@ __all__ = ["CHECKPOINT", "load_checkpoint", "optimizer_tensors", "read_state", "
 CHECKPOINT = "checkpoint.safetensors"
 
 # The layout that this code writes and reads.
-VERSION = 1
+VERSION = 2
 _HEADER = "retina-censor-run"
 
 
@@ -69,7 +69,7 @@ def save_checkpoint(
         model: as it is trained.
         ema: its average, if any.
         optimizer: of the model.
-        state: JSON-ready: step, best AP, config.
+        state: JSON-ready: step, best figure, config.
 
     Raises:
         OutputError: when it cannot be written; the old one is still there.

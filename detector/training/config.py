@@ -18,11 +18,15 @@ __all__ = [
     "AugmentConfig",
     "DataConfig",
     "FreezePhase",
+    "RecipeConfig",
     "RunConfig",
     "TrainConfig",
+    "check_within",
     "config_differences",
+    "config_table",
     "load_config",
     "parse_override",
+    "read_sections",
 ]
 
 # The stem and the four groups of residual blocks: what `FreezePhase.stages` counts.
@@ -41,7 +45,8 @@ RESUME_MAY_CHANGE = frozenset(
 )
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Raise a `PolicyError` unless a setting lies in [low, high]."""
     if not low <= value <= high:
         raise PolicyError(f"{name} must lie in [{low}, {high}]; got {value}")
 
@@ -73,17 +78,17 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         for name in ("flip", "crop", "crop_erosion", "min_visibility", "blur", "jpeg", "colour", "noise", "cutout"):
-            _within(f"data.augment.{name}", getattr(self, name), 0, 1)
+            check_within(f"data.augment.{name}", getattr(self, name), 0, 1)
         for name in ("brightness", "contrast", "saturation", "grayscale", "hue"):
-            _within(f"data.augment.{name}", getattr(self, name), 0, 0.5 if name == "hue" else 1)
+            check_within(f"data.augment.{name}", getattr(self, name), 0, 0.5 if name == "hue" else 1)
         for name in ("scale", "blur_sigma", "jpeg_quality", "noise_std", "cutout_holes", "cutout_size"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise PolicyError(f"data.augment.{name} must be [low, high] with 0 < low <= high; got {[low, high]}")
-        _within("data.augment.scale", self.scale[1], 0.05, 20)
-        _within("data.augment.jpeg_quality", self.jpeg_quality[1], 1, 100)
-        _within("data.augment.noise_std", self.noise_std[1], 0, 1)
-        _within("data.augment.cutout_size", self.cutout_size[1], 0, 0.9)
+        check_within("data.augment.scale", self.scale[1], 0.05, 20)
+        check_within("data.augment.jpeg_quality", self.jpeg_quality[1], 1, 100)
+        check_within("data.augment.noise_std", self.noise_std[1], 0, 1)
+        check_within("data.augment.cutout_size", self.cutout_size[1], 0, 0.9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ class DataConfig:
             )
         if not self.annotations or not self.images:
             raise PolicyError("data.annotations and data.images must name a file and a folder; one is empty")
-        _within("data.workers", self.workers, 0, 256)
+        check_within("data.workers", self.workers, 0, 256)
         object.__setattr__(self, "classes", canonical_classes(self.classes))
 
 
@@ -119,13 +124,13 @@ class FreezePhase:
     stages: int = 0  # 0 trains everything; 1 locks the stem, 2 also layer1, ... 5 the whole ResNet
 
     def __post_init__(self) -> None:
-        _within("train.freeze: at", self.at, 0, 1)
-        _within("train.freeze: stages", self.stages, 0, BACKBONE_STAGES)
+        check_within("train.freeze: at", self.at, 0, 1)
+        check_within("train.freeze: stages", self.stages, 0, BACKBONE_STAGES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How it is learned."""
+class RecipeConfig:
+    """How a network is learned, whatever it is: what detectors and classifiers have in common."""
 
     out: str = "runs/train"  # folder of checkpoint, weights and curves
     resume: bool = False  # go on from the checkpoint in `out`; the settings must be those of the run
@@ -150,10 +155,10 @@ class TrainConfig:
     final_factor: float = 0.01  # what `cosine` ends at
     warmup_steps: int = 500
     warmup_factor: float = 0.001  # what the warm-up starts at
-    loss: LossConfig = field(default_factory=LossConfig)  # focal alpha 0.25 and gamma 2; smooth_l1, l1 or giou
     clip_grad_norm: float = 10.0  # 0 turns it off
     ema_decay: float = 0.9998  # 0 turns it off
     freeze: tuple[FreezePhase, ...] = (FreezePhase(),)
+    restart: bool = False  # warm-up and schedule begin anew with each phase of `freeze`: it is fine-tuned again
     freeze_bn: bool = False  # running statistics and affine parameters of batch norms stay as they are
     sync_bn: bool = False  # batch statistics over all processes; CUDA only
     log_every: int = 20  # steps between lines, and rows of curves.csv
@@ -168,16 +173,16 @@ class TrainConfig:
                     f"train.{name} must be one of {', '.join(known)}; got {given!r}{nearest(given, known)}"
                 )
         for name in ("batch_size", "log_every"):
-            _within(f"train.{name}", getattr(self, name), 1, 1 << 31)
+            check_within(f"train.{name}", getattr(self, name), 1, 1 << 31)
         for name in ("seed", "steps", "warmup_steps", "evaluate_every", "checkpoint_every"):
-            _within(f"train.{name}", getattr(self, name), 0, 1 << 31)
+            check_within(f"train.{name}", getattr(self, name), 0, 1 << 31)
         for name in ("lr", "head_lr_multiplier", "epochs", "gamma"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PolicyError(f"train.{name} must be above 0 and finite; got {getattr(self, name)}")
         for name in ("momentum", "final_factor", "warmup_factor", "ema_decay"):
-            _within(f"train.{name}", getattr(self, name), 0, 1)
+            check_within(f"train.{name}", getattr(self, name), 0, 1)
         for name in ("weight_decay", "clip_grad_norm"):
-            _within(f"train.{name}", getattr(self, name), 0, 1e6)
+            check_within(f"train.{name}", getattr(self, name), 0, 1e6)
         ats = [phase.at for phase in self.freeze]
         if not ats or ats[0] != 0 or ats != sorted(set(ats)):
             raise PolicyError(f"train.freeze must hold phases with rising `at`, the first at 0; got {ats}")
@@ -185,6 +190,13 @@ class TrainConfig:
             raise PolicyError(
                 "train.freeze_bn and train.sync_bn must not both be true: frozen norms have no statistics"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RecipeConfig):
+    """How a detector is learned."""
+
+    loss: LossConfig = field(default_factory=LossConfig)  # focal alpha 0.25 and gamma 2; smooth_l1, l1 or giou
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +223,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dicts and lists, JSON-ready."""
-        table: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return table
+        return config_table(self)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -225,6 +236,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         PolicyError: for an unknown section or key (the message names the nearest), or a bad value.
     """
+    kinds = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
+    return RunConfig(**read_sections(path, overrides, kinds))
+
+
+def read_sections(path: str | Path, overrides: Sequence[str], kinds: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """Read the sections of a config file, each as its dataclass; a section that is not there takes its defaults.
+
+    Args:
+        path: a TOML file.
+        overrides: see `load_config`.
+        kinds: the dataclass of each section.
+
+    Raises:
+        PolicyError: see `load_config`.
+    """
     table = read_toml(Path(path))
     for text in overrides:
         keys, value = parse_override(text)
@@ -234,7 +260,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             if not isinstance(place, dict):
                 raise PolicyError(f"{text!r}: {key!r} must be a table to hold a key; it is a value in {path}")
         place[keys[-1]] = value
-    kinds = {"model": ModelConfig, "data": DataConfig, "train": TrainConfig}
     for section in table:
         if section not in kinds:
             known = ", ".join(kinds)
@@ -245,7 +270,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         if not isinstance(values, Mapping):
             raise PolicyError(f"{path}: {section} must be a table; got {values!r}")
         parts[section] = from_table(kind, values, f"{path} [{section}]")
-    return RunConfig(**parts)
+    return parts
 
 
 def parse_override(text: str) -> tuple[list[str], Any]:
@@ -267,6 +292,12 @@ def parse_override(text: str) -> tuple[list[str], Any]:
         return keys, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return keys, value.strip()
+
+
+def config_table(config: Any) -> dict[str, Any]:
+    """Return a dataclass of settings as nested dicts and lists, JSON-ready."""
+    table: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return table
 
 
 def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,13 @@
 """One step of training, and one look at the validation pictures."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from detector.anchors import anchors_for
-from detector.errors import ModelError, UsageError
 from detector.evaluation.coco_metrics import evaluate_boxes
 from detector.losses import retinanet_losses
 from detector.retinanet import RetinaNet
@@ -17,15 +15,7 @@ from detector.retinanet_postprocess import postprocess
 from detector.training.config import RunConfig
 from detector.training.dataset import Batch, normalise
 from detector.training.distributed import Group
-from detector.training.ema import Ema
-from detector.training.schedule import (
-    build_optimizer,
-    frozen_stages,
-    lr_factor,
-    set_frozen,
-    set_lr,
-    set_train_mode,
-)
+from detector.training.learner import Learner
 
 __all__ = ["Engine", "validate"]
 
@@ -38,8 +28,8 @@ _AP_SETTINGS: Mapping[str, Any] = {
 }
 
 
-class Engine:
-    """A model that is being trained: itself, its average, its optimiser.
+class Engine(Learner[RetinaNet, Batch]):
+    """A RetinaNet that is being trained.
 
     Args:
         model: on the CPU or already on the group's device.
@@ -47,104 +37,26 @@ class Engine:
         group: this process among those that train together.
         total: steps of the run.
         dtype: what autocast computes in; float32 for none.
-
-    Attributes:
-        model: the plain network, whatever wraps it.
-        ema: its average; None with a decay of 0.
-        optimizer: over all of its parameters.
     """
+
+    look_at = "look at the data with: detector data check"
 
     def __init__(
         self, *, model: RetinaNet, config: RunConfig, group: Group, total: int, dtype: torch.dtype = torch.float32
     ) -> None:
-        self.config, self.group, self.total, self.dtype = config, group, total, dtype
-        train = config.train
-        if train.sync_bn and group.world_size > 1:
-            if group.device.type != "cuda":
-                raise UsageError("train.sync_bn needs CUDA; give train.freeze_bn=true or model.norm=group on the CPU")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        layout = torch.channels_last if group.device.type == "cuda" else torch.contiguous_format
-        self.model: RetinaNet = model.to(group.device, memory_format=layout)
-        self.layout = layout
-        self.ema = Ema(self.model, train.ema_decay) if train.ema_decay else None
-        self.optimizer = build_optimizer(self.model, train)
+        super().__init__(model=model, recipe=config.train, group=group, total=total, dtype=dtype)
+        self.config = config
         self.anchors = anchors_for(config.model, config.data.image_size, group.device)
-        self._network: nn.Module | None = None
-        self._stages = -1
 
-    @property
-    def judged(self) -> RetinaNet:
-        """The weights that are evaluated and saved: the average where there is one."""
-        model: RetinaNet = self.model if self.ema is None else self.ema.model
-        return model
-
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Learn from one batch.
-
-        Args:
-            step: its number, from 0; decides learning rate and frozen stages.
-            batch: this process's share.
-
-        Returns:
-            `loss_cls`, `loss_box`, `loss`, of this process's share; `grad_norm` before clipping, of all; `lr`.
-
-        Raises:
-            ModelError: when the loss or its gradient is not finite; the weights are those of the step before.
-        """
-        train = self.config.train
-        network = self._prepared(step)
-        lr = train.lr * lr_factor(step, self.total, train)
-        set_lr(self.optimizer, lr)
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss_cls` and `loss_box`."""
+        config = self.config
         batch = batch.to(self.group.device)
-        images = normalise(batch.images, self.config.model.preprocessing).contiguous(memory_format=self.layout)
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
+        images = normalise(batch.images, config.model.preprocessing).contiguous(memory_format=self.layout)
+        with self.autocast():
             cls_logits, box_deltas = network(images)
-        losses = retinanet_losses(
-            cls_logits, box_deltas, self.anchors, batch.targets, self.config.model, loss=train.loss
-        )
-        loss = sum(losses.values())
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_grad_norm or torch.inf)
-        # One copy to the host for all that is shown and checked.
-        names = [*losses, "loss", "grad_norm"]
-        values = torch.stack([*(value.detach() for value in losses.values()), loss.detach(), norm.detach()]).tolist()
-        shown = dict(zip(names, values, strict=True))
-        _check_finite(shown, step, lr)
-        self.optimizer.step()
-        if self.ema is not None:
-            self.ema.update(self.model)
-        return {**shown, "lr": lr}
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
-            return nullcontext()
-        context: AbstractContextManager[Any] = torch.autocast(self.group.device.type, dtype=self.dtype)
-        return context
-
-    def _prepared(self, step: int) -> nn.Module:
-        """Return the network in training mode, wrapped; anew where other stages are locked than before."""
-        stages = frozen_stages(step, self.total, self.config.train.freeze)
-        if self._network is None or stages != self._stages:
-            # Gradients of what is locked must go: an optimiser updates whatever has one.
-            self.optimizer.zero_grad(set_to_none=True)
-            set_frozen(self.model, stages)
-            set_train_mode(self.model, stages=stages, freeze_bn=self.config.train.freeze_bn)
-            network: nn.Module = torch.compile(self.model) if self.config.train.compile else self.model
-            if self.group.world_size > 1:
-                # It counts the gradients to wait for when it is made: with others locked it would wait for ever.
-                ids = [self.group.device.index] if self.group.device.type == "cuda" else None
-                network = DistributedDataParallel(network, device_ids=ids)
-            self._network, self._stages = network, stages
-        return self._network
-
-
-def _check_finite(shown: Mapping[str, float], step: int, lr: float) -> None:
-    if not torch.isfinite(torch.tensor(list(shown.values()))).all():
-        values = ", ".join(f"{name} {value:g}" for name, value in shown.items())
-        raise ModelError(
-            f"losses and gradients must be finite; step {step} at learning rate {lr:g} gave {values}; "
-            "lower train.lr, lengthen train.warmup_steps, or look at the data with: detector data check"
+        return retinanet_losses(
+            cls_logits, box_deltas, self.anchors, batch.targets, config.model, loss=config.train.loss
         )
 
 

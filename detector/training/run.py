@@ -16,123 +16,48 @@ Tiny, on a CPU:        detector train configs/retinanet_r18.toml \\
 checkpoint.safetensors, for going on; curves.csv and curves.png; config.json.
 """
 
-import json
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from detector.atomic import write_atomic
-from detector.errors import OutputError, UsageError
+from detector.errors import UsageError
 from detector.retinanet import RetinaNet, build_retinanet
-from detector.training.annotations import Annotations, read_annotations
-from detector.training.checkpoint import CHECKPOINT, load_checkpoint, read_state, save_checkpoint
-from detector.training.config import RunConfig, config_differences
-from detector.training.curves import Curves, plot_curves
+from detector.training.annotations import read_annotations
+from detector.training.config import RunConfig
 from detector.training.dataset import TrainingSet, ValidationSet, batch_positions, loader
-from detector.training.distributed import Group, choose_precision, join_group
+from detector.training.distributed import Group
 from detector.training.engine import Engine, validate
-from detector.training.schedule import total_steps
+from detector.training.loop import BEST, LAST, Loop, Result, Say, check_batch, conduct
 from detector.weights import load_weights, save_weights
 
-__all__ = ["BEST", "LAST", "Result", "main", "train"]
-
-BEST, LAST = "best.safetensors", "last.safetensors"
-
-# cuBLAS needs it for deterministic products (CUDA >= 10.2), and reads it when it starts.
-_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-Say = Callable[[str], None]
+__all__ = ["BEST", "LAST", "Result", "Run", "main", "train"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What came out of a run.
+class Run(Loop):
+    """One process's part of a detector's training run."""
 
-    Attributes:
-        step: steps that were made, over all continuations.
-        losses: of the last step.
-        figures: AP, AP50 and AP75 of the last evaluation; empty without validation pictures.
-        best_ap: the highest AP; None without validation pictures.
-        out: the folder with everything that was written.
-    """
-
-    step: int
-    losses: dict[str, float]
-    figures: dict[str, float]
-    best_ap: float | None
-    out: Path
-
-
-class Run:
-    """One process's part of a training run: the loop, and what is written when."""
+    shown = ("loss", "loss_cls", "loss_box")
 
     def __init__(self, config: RunConfig, group: Group, dtype: torch.dtype, say: Say) -> None:
-        self.config, self.group, self.dtype, self.say = config, group, dtype, say
+        check_batch(config.train, group)
+        self.config = config
         train, data = config.train, config.data
-        if train.batch_size % group.world_size:
-            raise UsageError(
-                f"train.batch_size counts the pictures of all processes and must divide by their number; got "
-                f"{train.batch_size} and {group.world_size}"
-            )
-        self.out = Path(train.out)
         self.annotations = read_annotations(Path(data.annotations), data.classes)
-        self.pictures = len(self.annotations.dataset["images"])
-        self.total = total_steps(train, self.pictures)
-        self.each_epoch = max(1, round(self.pictures / train.batch_size))
+        pictures = len(self.annotations.dataset["images"])
+        super().__init__(recipe=train, table=config.to_dict(), pictures=pictures, group=group, say=say)
         self.validation = read_annotations(Path(data.val_annotations), data.classes) if data.val_annotations else None
         torch.manual_seed(train.seed)
         model = build_retinanet(config.model)
         if train.init:
             say(_initialise(model, Path(train.init)))
-        self.engine = Engine(model=model, config=config, group=group, total=self.total, dtype=dtype)
-        self.step, self.best_ap, self.figures = 0, -1.0, dict[str, float]()
-        if train.resume:
-            self._resume()
-        self.curves = Curves(self.out / "curves.csv", self.step)
+        self.engine: Engine = Engine(model=model, config=config, group=group, total=self.total, dtype=dtype)
+        self.begin()
 
-    def _resume(self) -> None:
-        path = self.out / CHECKPOINT
-        changed = config_differences(read_state(path)["config"], self.config.to_dict())
-        if changed:
-            raise UsageError(
-                f"a run goes on with the settings that it began with; {', '.join(changed)} differ from {path}; "
-                "take them back, or begin another run in another train.out"
-            )
-        engine = self.engine
-        state = load_checkpoint(path, model=engine.model, ema=engine.ema, optimizer=engine.optimizer)
-        self.step, self.best_ap, self.figures = state["step"], state["best_ap"], state["figures"]
-
-    def loop(self, stop: int | None = None) -> dict[str, float]:
-        """Make all steps that are left, or those up to `stop`; return the last one's losses."""
-        train, last = self.config.train, min(self.total, stop or self.total)
-        shown: dict[str, float] = {}
-        begun, done = time.perf_counter(), self.step
-        for batch in self._batches(last):
-            shown = self.engine.step(self.step, batch)
-            self.step += 1
-            if self.step % train.log_every == 0 or self.step == last:
-                now = time.perf_counter()
-                speed = (self.step - done) * train.batch_size / (now - begun)
-                shown = self._report(shown, speed)
-                begun, done = now, self.step
-            if self._due(train.evaluate_every, last) and self.validation is not None:
-                self._evaluate(self.validation)
-            if self._due(train.checkpoint_every, last):
-                self._save()
-            if self.step > done and self._due(train.evaluate_every, last):
-                begun, done = time.perf_counter(), self.step  # what was not training does not count as such
-        return shown
-
-    def _due(self, every: int, last: int) -> bool:
-        return self.step % (every or self.each_epoch) == 0 or self.step == last
-
-    def _batches(self, stop: int) -> Iterator[Any]:
+    def batches(self, stop: int) -> Iterator[Any]:
+        """Yield this process's share of each step's batch, from the present step to `stop`."""
         config, group = self.config, self.group
         pictures = TrainingSet(
             annotations=self.annotations,
@@ -149,72 +74,44 @@ class Run:
         )
         return batches
 
-    def _report(self, shown: dict[str, float], speed: float) -> dict[str, float]:
-        """Print a line and write a row; losses are the means over all processes."""
-        names = ["loss", "loss_cls", "loss_box"]
-        means = self.group.mean(torch.tensor([shown[name] for name in names], device=self.group.device)).tolist()
-        shown = {**shown, **dict(zip(names, means, strict=True))}
-        if self.group.is_first:
-            left = (self.total - self.step) * self.config.train.batch_size / speed
-            self.say(
-                f"step {self.step}/{self.total}  loss {shown['loss']:.4f} (cls {shown['loss_cls']:.4f}, box "
-                f"{shown['loss_box']:.4f})  |grad| {shown['grad_norm']:.2f}  lr {shown['lr']:.3g}  "
-                f"{speed:.1f} pictures/s  {left / 60:.0f} min left"
-            )
-            self.curves.add({**shown, **self._place(), "images_per_second": speed})
-        return shown
+    def losses_text(self, shown: Mapping[str, float]) -> str:
+        """Return the loss and its parts."""
+        return f"loss {shown['loss']:.4f} (cls {shown['loss_cls']:.4f}, box {shown['loss_box']:.4f})"
 
-    def _place(self) -> dict[str, Any]:
-        return {"step": self.step, "epoch": self.step * self.config.train.batch_size / self.pictures}
-
-    def _evaluate(self, validation: Annotations) -> None:
+    def evaluate(self) -> dict[str, float] | None:
+        """Return AP, AP50 and AP75; None without validation pictures."""
         data, group = self.config.data, self.group
+        if self.validation is None:
+            return None
         pictures = ValidationSet(
-            annotations=validation, folder=Path(data.val_images or data.images), image_size=data.image_size
+            annotations=self.validation, folder=Path(data.val_images or data.images), image_size=data.image_size
         )
         mine = range(group.rank, len(pictures), group.world_size)
         size = max(1, self.config.train.batch_size // group.world_size)
         batches = [list(mine[start : start + size]) for start in range(0, len(mine), size)]
-        self.figures = validate(
+        figures: dict[str, float] = validate(
             self.engine.judged,
             loader(pictures, batches, workers=data.workers, pin=group.device.type == "cuda"),
-            validation.dataset,
+            self.validation.dataset,
             config=self.config,
             group=group,
-            dtype=self.dtype,
+            dtype=self.engine.dtype,
         )
-        if group.is_first:
-            text = "  ".join(f"{name} {value:.4f}" for name, value in self.figures.items())
-            self.say(f"step {self.step}/{self.total}  {text or 'the validation pictures hold nothing to find'}")
-            self.curves.add({**self.figures, **self._place()})
-        if self.figures.get("AP", -1.0) > self.best_ap:
-            self.best_ap = self.figures["AP"]
-            if group.is_first:
-                self._write_weights(BEST)
+        return figures
 
-    def _save(self) -> None:
-        if self.group.is_first:
-            engine = self.engine
-            state = {
-                "step": self.step,
-                "best_ap": self.best_ap,
-                "figures": self.figures,
-                "config": self.config.to_dict(),
-            }
-            path = self.out / CHECKPOINT
-            save_checkpoint(path, model=engine.model, ema=engine.ema, optimizer=engine.optimizer, state=state)
-            self._write_weights(LAST)
-            plot_curves(self.curves, self.out / "curves.png")
-        self.group.barrier()
+    def goodness(self, figures: Mapping[str, float]) -> float | None:
+        """Return the AP: the highest is the best."""
+        return figures.get("AP")
 
-    def _write_weights(self, name: str) -> None:
+    def write_weights(self, path: Path) -> None:
+        """Write the judged weights."""
         metadata = {
             "step": self.step,
             "metrics": self.figures,
             "recipe": self.config.to_dict()["train"],
             "classes": list(self.config.data.classes),
         }
-        save_weights(self.out / name, self.engine.judged, config=self.config.model, metadata=metadata)
+        save_weights(path, self.engine.judged, config=self.config.model, metadata=metadata)
 
 
 def _initialise(model: RetinaNet, path: Path) -> str:
@@ -243,50 +140,11 @@ def train(config: RunConfig, *, stop: int | None = None, say: Say | None = None)
         DeviceError: when the device is not there.
         OutputError: when something cannot be written.
     """
-    settings = config.train
-    out = Path(settings.out)
-    if settings.deterministic:
-        os.environ.setdefault(*_CUBLAS)
-        torch.use_deterministic_algorithms(True)
-    with join_group(settings.device) as (group, reason):
-        speak = (say or _print) if group.is_first else _hush
-        _check_folder(out, resume=settings.resume)
-        group.barrier()  # before anybody writes what others would take for an earlier run's
-        dtype, why = choose_precision(settings.precision, group.device)
-        speak(f"device: {group.device} ({reason}); {group.world_size} process{'es' * (group.world_size > 1)}")
-        speak(f"precision: {str(dtype).removeprefix('torch.')} ({why})")
-        run = Run(config, group, dtype, speak)
-        speak(f"data: {run.pictures} pictures; {run.total} steps of {settings.batch_size}; going on at {run.step}")
-        if group.is_first:
-            _make_folder(out)
-            write_atomic(out / "config.json", (json.dumps(config.to_dict(), indent=2) + "\n").encode())
-        losses = run.loop(stop)
-        best = run.best_ap if run.best_ap >= 0 else None
-        return Result(step=run.step, losses=losses, figures=run.figures, best_ap=best, out=out)
 
+    def make(group: Group, dtype: torch.dtype, speak: Say) -> Run:
+        return Run(config, group, dtype, speak)
 
-def _check_folder(out: Path, *, resume: bool) -> None:
-    """Make sure that the folder holds the run that goes on, and no other."""
-    there = (out / CHECKPOINT).exists()
-    if resume and not there:
-        raise UsageError(f"train.resume needs a checkpoint in train.out; there is none in {out}; leave resume out")
-    if there and not resume:
-        raise UsageError(f"{out} holds a run already; give train.resume=true to go on, or another train.out")
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"train.out must be a folder that can be made; {out} cannot ({error.strerror})") from error
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
-def _hush(_: str) -> None:
-    pass
+    return conduct(config.train, config.to_dict(), make, stop=stop, say=say)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
