@@ -1,11 +1,15 @@
 """Shared fixtures: the rendered mannequins, and no network for anybody."""
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Two workers with two of torch's threads each, on two cores, wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parent.parent
 MANNEQUINS = ROOT / "tests" / "data" / "mannequins"

@@ -85,7 +85,13 @@ def peer_outputs(peer: Any, images: Any) -> tuple[Any, Any, Any]:
     ("build", "norm", "changes", "c5"),
     [
         (resnet18, FrozenBatchNorm2d, {}, 256),
-        (resnet50, nn.BatchNorm2d, {"backbone": "resnet50", "norm": "batch", "p6_from": "c5"}, 2048),
+        pytest.param(
+            resnet50,
+            nn.BatchNorm2d,
+            {"backbone": "resnet50", "norm": "batch", "p6_from": "c5"},
+            2048,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 @pytest.mark.parametrize("size", [(128, 192), (100, 75)])

@@ -102,6 +102,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "c", model=model, ema=Ema(model, 0.9), optimizer=optimizer)
 
 
+@pytest.mark.slow
 def test_four_steps_are_two_and_two(tmp_path: Path) -> None:
     """The whole run: data order, augmentation, schedule, frozen stages, average, optimiser."""
     straight, broken = tmp_path / "straight", tmp_path / "broken"
