@@ -9,7 +9,6 @@ import pytest
 from evaluation_samples import SIZE, Says, detections, write_truth
 from PIL import Image
 
-import detector.models
 from censor.policy import load_censor_policy
 from detector.classes import CLASSES
 from detector.cliparts import run_command
@@ -38,7 +37,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     narrow = Says("narrow", good)
     narrow.class_names = CLASSES[:1]
     known = {"good": Says("good", good), "bad": Says("bad", bad), "narrow": narrow, None: Says("good", good)}
-    monkeypatch.setattr(detector.models, "load", lambda name, **_: known[name])
+    monkeypatch.setattr("detector.evaluation.boxes_mode.load", lambda name, **_: known[name])
     return path
 
 
@@ -100,7 +99,7 @@ def test_file_names_are_text_in_the_report(models: Path, tmp_path: Path, monkeyp
     table["images"][0]["file_name"] = name
     models.write_text(json.dumps(table))
     empty = Says("<b>none</b>", {f"{n}.png": detections([], []) for n in range(1, 4)} | {name: detections([], [])})
-    monkeypatch.setattr(detector.models, "load", lambda *_, **__: empty)
+    monkeypatch.setattr("detector.evaluation.boxes_mode.load", lambda *_, **__: empty)
     page = tmp_path / "out.html"
     assert run(models, "--html", page, "--show-pictures") == 0
     assert "&lt;img src=x onerror=a&gt;.png" in page.read_text()

@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from detector.errors import InputError, UsageError
+from detector.evaluation.classifier_run import CLASSIFIER_FORMAT
 from detector.evaluation.run import FORMAT
 
 __all__ = ["TOLERANCE", "check_gate", "read_baseline"]
@@ -15,8 +16,12 @@ __all__ = ["TOLERANCE", "check_gate", "read_baseline"]
 TOLERANCE = 0.005
 
 
-def read_baseline(path: Path) -> dict[str, Any]:
+def read_baseline(path: Path, kind: str = FORMAT) -> dict[str, Any]:
     """Read a former result of `detector evaluate --json`.
+
+    Args:
+        path: of the file.
+        kind: the `format` that it must have.
 
     Raises:
         InputError: when it cannot be read, or is something else.
@@ -25,7 +30,10 @@ def read_baseline(path: Path) -> dict[str, Any]:
         baseline = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"a baseline must be a readable JSON file; {path} is not: {error}") from error
-    if not isinstance(baseline, dict) or baseline.get("format") != FORMAT or not baseline.get("models"):
+    if isinstance(baseline, dict) and {baseline.get("format"), kind} == {FORMAT, CLASSIFIER_FORMAT}:
+        mode = "of the other kind: one of the two was made with --as-classifier"
+        raise InputError(f"a baseline must be of the same kind of evaluation; {path} is {mode}")
+    if not isinstance(baseline, dict) or baseline.get("format") != kind or not baseline.get("models"):
         raise InputError(f"a baseline must be the output of `detector evaluate --json`; {path} is something else")
     return baseline
 
@@ -35,7 +43,8 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
 
     A model is held against the one of its name in the baseline; a baseline of a single model holds for every model,
     so that new weights can be held against those that they replace. AP and AR of all classes, of each class and
-    without regard to class count; speed and memory do not: they depend on the machine. A figure that the baseline
+    without regard to class count; of classifiers accuracy, precision, recall, F1, areas, and recall at each FPR, of
+    all pictures and of each slice. Speed and memory do not: they depend on the machine. A figure that the baseline
     has and the result lacks has fallen.
 
     Raises:
@@ -44,7 +53,7 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise UsageError(f"a tolerance must be a number from 0 up; got {tolerance}")
     for key in ("data", "settings"):
-        for name in _COMPARED[key]:
+        for name in _COMPARED[result["format"]][key]:
             ours, theirs = result[key].get(name), baseline.get(key, {}).get(name)
             if ours != theirs:
                 raise UsageError(
@@ -59,8 +68,9 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
             raise UsageError(
                 f"the baseline must hold {model['name']}, or a single model; it holds {', '.join(by_name)}"
             )
-        now = dict(_stated(model))
-        for name, before in _stated(old):
+        stated = _STATED[result["format"]]
+        now = dict(stated(model))
+        for name, before in stated(old):
             value = now.get(name)
             if before is not None and (value is None or value < before - tolerance - _ROUNDING):
                 shown = "nothing" if value is None else f"{value:.4f}"
@@ -69,7 +79,10 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
 
 
 # What must be equal for figures to be comparable.
-_COMPARED = {"data": ("digest", "classes"), "settings": ("score_thresh",)}
+_COMPARED = {
+    FORMAT: {"data": ("digest", "classes"), "settings": ("score_thresh",)},
+    CLASSIFIER_FORMAT: {"data": ("digest", "pictures"), "settings": ("thresh", "base_rate", "slices")},
+}
 # Figures are written with six digits.
 _ROUNDING = 1e-6
 
@@ -82,3 +95,36 @@ def _stated(model: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
     for label, entry in model["per_class"].items():
         for name, value in entry["figures"].items():
             yield f"{name} of {label}", value
+
+
+# Where more is better; the FPR is 1 minus the recall of safe pictures.
+_CLASSIFIER_FIGURES = (
+    "accuracy",
+    "precision_nude",
+    "recall_nude",
+    "f1_nude",
+    "precision_safe",
+    "recall_safe",
+    "f1_safe",
+    "auc",
+    "average_precision",
+    "precision_at_base_rate",
+)
+
+
+def _stated_of_classifier(model: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
+    """The same for a result of `make_classifier_result`."""
+    for name in _CLASSIFIER_FIGURES:
+        yield name.replace("_", " "), model["figures"][name]
+    for entry in model["recall_at_fpr"]:
+        yield f"recall at an FPR of {entry['wanted']:g}", entry.get("recall")
+    for column, values in model["slices"].items():
+        for value, entry in values.items():
+            for name in ("accuracy", "recall_nude", "recall_safe", "auc"):
+                yield f"{name.replace('_', ' ')} of {column} {value}", entry["figures"][name]
+
+
+_STATED: Mapping[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, float | None]]]] = {
+    FORMAT: _stated,
+    CLASSIFIER_FORMAT: _stated_of_classifier,
+}

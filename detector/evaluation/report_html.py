@@ -1,33 +1,17 @@
 """The HTML report: one file, nothing loaded from anywhere, plots as inline SVG."""
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from detector.evaluation.coco_metrics import FIGURES, RECALL_POINTS
 from detector.evaluation.errors_breakdown import ERRORS
-from detector.evaluation.svg import COLOURS, bars, unit_plot
+from detector.evaluation.html_parts import change_cells, ends, key, number, page, table, text
+from detector.evaluation.svg import bars, unit_plot
 
 __all__ = ["Gallery", "html_report"]
 
 # For each model, in order: (data URL, file name, one line a mistake) of its worst pictures.
 Gallery = Sequence[Sequence[tuple[str, str, Sequence[str]]]]
-
-_STYLE = """
-body { font: 14px/1.45 system-ui, sans-serif; color: #222; margin: 2em auto; max-width: 1100px; padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc }
-table { border-collapse: collapse; margin: .6em 0 } td, th { padding: .2em .6em; text-align: right }
-th { font-weight: 600; border-bottom: 1px solid #999 } td:first-child, th:first-child { text-align: left }
-tr:nth-child(even) td { background: #f6f6f6 } .key { display: inline-block; width: .9em; height: .9em }
-.plots, .pictures { display: flex; flex-wrap: wrap; gap: 14px } .wide { overflow-x: auto }
-figure { margin: 0; width: 250px } figure img { width: 100%; display: block }
-figcaption { font-size: 12px; overflow-wrap: anywhere } ul { margin: .2em 0; padding-left: 1.2em }
-svg { background: #fff } svg text { font: 11px system-ui, sans-serif; fill: #333 }
-svg .t { font-weight: 600; text-anchor: middle } svg .m { text-anchor: middle; font-size: 10px }
-svg .e { text-anchor: end; font-size: 10px } svg .v { font-size: 10px } svg .g { stroke: #e4e4e4; fill: none }
-svg .l { fill: none; stroke-width: 2 } svg .w { stroke: #222; stroke-width: 1.5; fill: none }
-.matrix td { background: none } p { max-width: 60em }
-"""
 
 _ERRORS_TEXT = (
     "Every detection that is not a hit at IoU 0.5 is one of: misplaced (IoU 0.1 to 0.5 with a part of its class), "
@@ -49,11 +33,11 @@ def html_report(result: Mapping[str, Any], gallery: Gallery, *, hidden: bool) ->
     models, data = result["models"], result["data"]
     names = [model["name"] for model in models]
     body = [
-        f"<h1>Evaluation: {_text(', '.join(names))}</h1>",
+        f"<h1>Evaluation: {text(', '.join(names))}</h1>",
         f"<p>{data['pictures']} pictures, {data['parts']} parts, {data['crowds']} crowds, "
         f"{len(data['classes'])} classes. Scores from {result['settings']['score_thresh']:g} up. "
-        f"Made {_text(result['made'])} by retina-censor {_text(result['version'])}.</p>",
-        f"<p>{' &nbsp; '.join(_key(index, name) for index, name in enumerate(names))}</p>",
+        f"Made {text(result['made'])} by retina-censor {text(result['version'])}.</p>",
+        f"<p>{' &nbsp; '.join(key(index, name) for index, name in enumerate(names))}</p>",
         *_overview(result),
         *_curves(models),
         *_classes(models, result["settings"]),
@@ -62,27 +46,20 @@ def html_report(result: Mapping[str, Any], gallery: Gallery, *, hidden: bool) ->
         *_speed(models),
         *_pictures(names, gallery, result["settings"], hidden),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>Evaluation: {_text(', '.join(names))}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
-    )
+    return page(f"Evaluation: {', '.join(names)}", body)
 
 
 def _overview(result: Mapping[str, Any]) -> Iterable[str]:
     models, settings = result["models"], result["settings"]
     yield "<h2>Figures</h2>"
-    rows = [[_text(model["name"]), *(_number(model["figures"][name]) for name in FIGURES)] for model in models]
+    rows = [[text(model["name"]), *(number(model["figures"][name]) for name in FIGURES)] for model in models]
     rows += [
-        [_text(model["name"]) + ", any class", *(_number(model["class_agnostic"][name]) for name in FIGURES)]
+        [text(model["name"]) + ", any class", *(number(model["class_agnostic"][name]) for name in FIGURES)]
         for model in models
     ]
-    yield _table(["model", *FIGURES], rows)
+    yield table(["model", *FIGURES], rows)
     groups = {name: [model["figures"][name] for model in models] for name in ("AP", "AP50", "AP75")}
-    whiskers = {name: [_ends(model["confidence"].get(name)) for model in models] for name in ("AP", "AP50")}
+    whiskers = {name: [ends(model["confidence"].get(name)) for model in models] for name in ("AP", "AP50")}
     yield bars(groups, whiskers)
     if settings["bootstrap_rounds"]:
         yield (
@@ -90,13 +67,13 @@ def _overview(result: Mapping[str, Any]) -> Iterable[str]:
             "pictures with replacement.</p>"
         )
     changes = [
-        [_text(f"{change['to']} minus {change['from']}"), name, *_change(change[name])]
+        [text(f"{change['to']} minus {change['from']}"), name, *change_cells(change[name])]
         for change in result["differences"]
         for name in ("AP", "AP50")
         if change[name] is not None
     ]
     if changes:
-        yield _table(["difference on the same draws", "", "change", "low", "high", "better in"], changes)
+        yield table(["difference on the same draws", "", "change", "low", "high", "better in"], changes)
 
 
 def _curves(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -119,12 +96,12 @@ def _classes(models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -
     groups = {name: [model["per_class"][name]["figures"]["AP50"] for model in models] for name in names}
     yield "<p>AP50 of each class</p>" + bars({_short(name): values for name, values in groups.items()})
     for index, model in enumerate(models):
-        yield f"<p>{_key(index, model['name'])}</p>"
+        yield f"<p>{key(index, model['name'])}</p>"
         rows = [
             [
                 name,
                 str(entry["parts"]),
-                *(_number(entry["figures"][key]) for key in ("AP", "AP50", "AP75", "AR100")),
+                *(number(entry["figures"][key]) for key in ("AP", "AP50", "AP75", "AR100")),
                 *_point(entry["best_f1"], "f1"),
                 *_point(entry["wanted_recall"], "recall"),
             ]
@@ -132,7 +109,7 @@ def _classes(models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -
         ]
         want = f"for recall {settings['want_recall']:g}"
         heads = ["best F1", "at score", "precision", "recall", "at score, " + want, "precision"]
-        yield _table(["class", "parts", "AP", "AP50", "AP75", "AR100", *heads], rows)
+        yield table(["class", "parts", "AP", "AP50", "AP75", "AR100", *heads], rows)
 
 
 def _errors(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -140,8 +117,8 @@ def _errors(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     groups = {name: [model["errors"]["cost"][name] for model in models] for name in ERRORS}
     top = max([value for values in groups.values() for value in values if value is not None], default=0.0)
     yield bars({name.replace("_", " "): values for name, values in groups.items()}, top=max(top, 0.01))
-    rows = [[_text(model["name"]), *(str(model["errors"]["count"][name]) for name in ERRORS)] for model in models]
-    yield _table(["count", *(name.replace("_", " ") for name in ERRORS)], rows)
+    rows = [[text(model["name"]), *(str(model["errors"]["count"][name]) for name in ERRORS)] for model in models]
+    yield table(["count", *(name.replace("_", " ") for name in ERRORS)], rows)
 
 
 def _confusion(
@@ -153,15 +130,15 @@ def _confusion(
         "first. A second box on a part that is taken counts as background.</p>"
     )
     for index, model in enumerate(models):
-        yield f"<p>{_key(index, model['name'])}</p>"
-        head = "".join(f"<th>{_text(name)}</th>" for name in ("", *map(_short, classes), "missed"))
+        yield f"<p>{key(index, model['name'])}</p>"
+        head = "".join(f"<th>{text(name)}</th>" for name in ("", *map(_short, classes), "missed"))
         rows = []
         for name, row in zip([*classes, "background"], model["confusion"], strict=True):
             most = max(1, sum(row))
             cells = "".join(
                 f'<td style="background:rgba(0,114,178,{0.6 * value / most:.2f})">{value}</td>' for value in row
             )
-            rows.append(f"<tr><td>{_text(_short(name))}</td>{cells}</tr>")
+            rows.append(f"<tr><td>{text(_short(name))}</td>{cells}</tr>")
         yield f'<div class="wide"><table class="matrix"><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
@@ -175,15 +152,15 @@ def _speed(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         speed = model["speed"]
         rows.append(
             [
-                _text(model["name"]),
-                _text(model["device"]),
+                text(model["name"]),
+                text(model["device"]),
                 str(speed["workers"]),
                 f"{speed['pictures_per_second']:.1f}",
                 _mebibytes(speed["peak_bytes"]),
                 _mebibytes(speed["peak_device_bytes"]),
             ]
         )
-    yield _table(["model", "device", "workers", "pictures/s", "memory", "on the device"], rows)
+    yield table(["model", "device", "workers", "pictures/s", "memory", "on the device"], rows)
 
 
 def _pictures(names: Sequence[str], gallery: Gallery, settings: Mapping[str, Any], hidden: bool) -> Iterable[str]:
@@ -195,21 +172,13 @@ def _pictures(names: Sequence[str], gallery: Gallery, settings: Mapping[str, Any
         else "Shown without hiding anything.</p>"
     )
     for index, (name, pictures) in enumerate(zip(names, gallery, strict=True)):
-        yield f'<p>{_key(index, name)}</p><div class="pictures">'
+        yield f'<p>{key(index, name)}</p><div class="pictures">'
         for url, file, notes in pictures:
-            lines = "".join(f"<li>{_text(note)}</li>" for note in notes)
+            lines = "".join(f"<li>{text(note)}</li>" for note in notes)
             yield (
-                f'<figure><img src="{url}" alt=""><figcaption><b>{_text(file)}</b>'
-                f"<ul>{lines}</ul></figcaption></figure>"
+                f'<figure><img src="{url}" alt=""><figcaption><b>{text(file)}</b><ul>{lines}</ul></figcaption></figure>'
             )
         yield "</div>" if pictures else "</div><p>None.</p>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; cells must be escaped already."""
-    lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    heads = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    return f'<div class="wide"><table><tr>{heads}</tr>{lines}</table></div>'
 
 
 def _point(point: Mapping[str, Any] | None, first: str) -> list[str]:
@@ -222,29 +191,9 @@ def _point(point: Mapping[str, Any] | None, first: str) -> list[str]:
     return [value, f"{point['score_thresh']:.3f}", f"{point['precision']:.3f}"]
 
 
-def _change(found: Mapping[str, Any]) -> list[str]:
-    return [*(f"{found[key]:+.3f}" for key in ("point", "low", "high")), f"{found['better']:.0%}"]
-
-
-def _ends(found: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    return None if found is None else (found["low"], found["high"])
-
-
-def _key(index: int, name: str) -> str:
-    return f'<span class="key" style="background:{COLOURS[index % len(COLOURS)]}"></span> {_text(name)}'
-
-
 def _short(name: str) -> str:
     return name.removesuffix("_EXPOSED").replace("_", " ").lower()
 
 
 def _mebibytes(value: int | None) -> str:
     return "–" if value is None else f"{value / 2**20:.0f} MiB"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import detector
 from detector.errors import UsageError
 from detector.evaluation import bootstrap
@@ -16,6 +14,7 @@ from detector.evaluation.confusion import CONFUSION_IOU, confusion_matrix
 from detector.evaluation.curves import Curve, precision_recall
 from detector.evaluation.errors_breakdown import error_breakdown
 from detector.evaluation.measure import Looked
+from detector.evaluation.rounding import rounded
 from detector.evaluation.thresholds import Point, at_recall, best_f1
 from detector.evaluation.truth import Truth
 from detector.models import Predictor
@@ -24,7 +23,6 @@ from detector.policy import load_policy
 __all__ = ["FORMAT", "ModelRun", "Settings", "make_result"]
 
 FORMAT = "retina-censor evaluation 1"
-DIGITS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +128,8 @@ def make_result(runs: Sequence[ModelRun], truth: Truth, settings: Settings) -> d
             if draws
         ],
     }
-    rounded: dict[str, Any] = _rounded(result)
-    return rounded
+    ready: dict[str, Any] = rounded(result)
+    return ready
 
 
 def _data_entry(truth: Truth) -> dict[str, Any]:
@@ -181,14 +179,3 @@ def _model_entry(run: ModelRun, truth: Truth, settings: Settings, draws: Mapping
 
 def _point(point: Point | None) -> dict[str, Any] | None:
     return None if point is None else point.to_dict()
-
-
-def _rounded(value: Any) -> Any:
-    """Round every float of nested dicts and lists; NaN becomes None, which JSON knows."""
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return round(float(value), DIGITS) if np.isfinite(value) else None
-    return value

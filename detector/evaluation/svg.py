@@ -3,7 +3,7 @@
 import html
 from collections.abc import Mapping, Sequence
 
-__all__ = ["COLOURS", "bars", "unit_plot"]
+__all__ = ["COLOURS", "bars", "mirrored_bars", "unit_plot"]
 
 # Okabe and Ito's palette, readable with colour blindness; more models than colours start over.
 COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -14,8 +14,25 @@ SIDE, MARGIN = 190, 30
 BAR, GAP, BAR_WIDTH, LABEL_WIDTH, VALUE_WIDTH = 12, 3, 340, 130, 60
 
 
-def unit_plot(title: str, x_label: str, y_label: str, lines: Sequence[Sequence[tuple[float, float]]]) -> str:
-    """Return lines of points in [0, 1]², one colour each; an empty line is left out and keeps its colour."""
+def unit_plot(
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Sequence[Sequence[tuple[float, float]]],
+    *,
+    diagonal: bool = False,
+    marks: Sequence[Sequence[tuple[float, float, float]]] = (),
+) -> str:
+    """Return lines of points in [0, 1]², one colour each; an empty line is left out and keeps its colour.
+
+    Args:
+        title: plain text.
+        x_label: the same.
+        y_label: the same.
+        lines: by model.
+        diagonal: draw the line from corner to corner: chance, or perfect calibration.
+        marks: by model, (x, y, radius in pixels) of dots.
+    """
     width, height = SIDE + MARGIN + 12, SIDE + MARGIN + 26
     left, top = MARGIN, 20
 
@@ -33,10 +50,18 @@ def unit_plot(title: str, x_label: str, y_label: str, lines: Sequence[Sequence[t
     parts.append(f'<text x="{left + SIDE / 2}" y="{top + SIDE + 26}" class="m">{html.escape(x_label)}</text>')
     middle = top + SIDE / 2
     parts.append(f'<text x="7" y="{middle}" class="m" transform="rotate(-90 7 {middle})">{html.escape(y_label)}</text>')
+    if diagonal:
+        parts.append(f'<polyline class="d" points="{at(0, 0)} {at(1, 1)}"/>')
     for index, line in enumerate(lines):
         if line:
             points = " ".join(at(x, y) for x, y in line)
             parts.append(f'<polyline class="l" stroke="{COLOURS[index % len(COLOURS)]}" points="{points}"/>')
+    for index, dots in enumerate(marks):
+        for x, y, radius in dots:
+            left_px, top_px = at(x, y).split(",")
+            colour = COLOURS[index % len(COLOURS)]
+            place = f'cx="{left_px}" cy="{top_px}" r="{radius:.1f}"'
+            parts.append(f'<circle {place} stroke="#fff" fill="{colour}" fill-opacity="0.85"/>')
     return "".join([*parts, "</svg>"])
 
 
@@ -76,4 +101,38 @@ def bars(
                 parts.append(f'<polyline class="w" points="{low:.1f},{y_mid} {high:.1f},{y_mid}"/>')
                 x = max(x, high + 4)
             parts.append(f'<text x="{x:.1f}" y="{y + BAR - 2}" class="v">{text}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def mirrored_bars(title: str, upper: Sequence[int], lower: Sequence[int], at: float, colour: str) -> str:
+    """Return two histograms over [0, 1], one upwards and one downwards: shares of each, the tallest fills its half.
+
+    Args:
+        title: plain text.
+        upper: counts in bins of equal width: nude pictures.
+        lower: the same of safe ones.
+        at: where a dashed line stands: the operating threshold.
+        colour: of the upper bars; the lower ones are grey.
+    """
+    width, height = SIDE + MARGIN + 12, SIDE + MARGIN + 26
+    left, top, middle = MARGIN, 20, 20 + SIDE / 2
+    parts = [f'<svg role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}">']
+    parts.append(f'<text x="{left + SIDE / 2}" y="12" class="t">{html.escape(title)}</text>')
+    step = SIDE / max(1, len(upper))
+    tallest = max(max(counts, default=0) / max(1, sum(counts)) for counts in (upper, lower)) or 1.0
+    for counts, sign, fill in ((upper, -1, colour), (lower, 1, "#888")):
+        total = max(1, sum(counts)) * tallest
+        for index, count in enumerate(counts):
+            length = count / total * SIDE / 2
+            y = middle - length if sign < 0 else middle
+            bar = f'<rect x="{left + index * step:.1f}" y="{y:.1f}" width="{step - 1:.1f}" height="{length:.1f}"'
+            parts.append(f'{bar} fill="{fill}"/>' if count else "")
+    parts.append(f'<polyline class="w" points="{left},{middle} {left + SIDE},{middle}"/>')
+    x = left + at * SIDE
+    parts.append(f'<polyline class="d" points="{x:.1f},{top} {x:.1f},{top + SIDE}"/>')
+    ticks = ((left + tick * SIDE, tick) for tick in (0, 0.25, 0.5, 0.75, 1))
+    parts.extend(f'<text x="{x:.1f}" y="{top + SIDE + 12}" class="m">{tick:g}</text>' for x, tick in ticks)
+    parts.append(f'<text x="{left + SIDE / 2}" y="{top + SIDE + 26}" class="m">score</text>')
+    for word, y in (("nude", top + SIDE / 4), ("safe", top + 3 * SIDE / 4)):
+        parts.append(f'<text x="16" y="{y}" class="m" transform="rotate(-90 16 {y})">{word}</text>')
     return "".join([*parts, "</svg>"])

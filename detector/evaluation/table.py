@@ -1,7 +1,9 @@
 """The readable table: what a person sees on standard output."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from detector.evaluation.text_parts import grid, interval, number
 
 __all__ = ["text_table"]
 
@@ -25,21 +27,21 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         for name in ("AP", "AP50"):
             if change[name] is not None:
                 better = f"better in {change[name]['better']:.0%} of draws"
-                yield f"  {name:<5} {_interval(change[name], '+.3f')}; {better}"
+                yield f"  {name:<5} {interval(change[name], '+.3f')}; {better}"
 
 
 def _model_lines(model: Mapping[str, Any], classes: list[str], settings: Mapping[str, Any]) -> Iterator[str]:
     yield f"{model['name']} on {model['device']}"
-    yield from _grid(
+    yield from grid(
         ["", *_OVERALL],
         [
-            ["all classes", *(_number(model["figures"][name]) for name in _OVERALL)],
-            ["any class", *(_number(model["class_agnostic"][name]) for name in _OVERALL)],
+            ["all classes", *(number(model["figures"][name]) for name in _OVERALL)],
+            ["any class", *(number(model["class_agnostic"][name]) for name in _OVERALL)],
         ],
     )
     for name, found in model["confidence"].items():
         if found is not None:
-            yield f"  {name:<5} {_interval(found, '.3f')} at {settings['bootstrap_confidence']:.0%} confidence"
+            yield f"  {name:<5} {interval(found, '.3f')} at {settings['bootstrap_confidence']:.0%} confidence"
     want = f"recall {settings['want_recall']:g} at"
     rows = []
     for name, entry in model["per_class"].items():
@@ -48,25 +50,25 @@ def _model_lines(model: Mapping[str, Any], classes: list[str], settings: Mapping
             [
                 name,
                 str(entry["parts"]),
-                *(_number(figures[key]) for key in ("AP", "AP50", "AP75", "AR100")),
+                *(number(figures[key]) for key in ("AP", "AP50", "AP75", "AR100")),
                 "-" if f1 is None else f"{f1['f1']:.3f} at {f1['score_thresh']:.3f}",
                 _recall(recall),
             ]
         )
     yield ""
-    yield from _grid(["class", "parts", "AP", "AP50", "AP75", "AR100", "best F1", want], rows)
+    yield from grid(["class", "parts", "AP", "AP50", "AP75", "AR100", "best F1", want], rows)
     yield ""
     errors = model["errors"]
-    yield from _grid(
+    yield from grid(
         ["errors at IoU 0.5, all scores", *errors["count"]],
         [
             ["count", *(str(value) for value in errors["count"].values())],
-            ["AP50 that mending gains", *(_number(value) for value in errors["cost"].values())],
+            ["AP50 that mending gains", *(number(value) for value in errors["cost"].values())],
         ],
     )
     yield ""
     short = [name.replace("_EXPOSED", "").replace("FEMALE", "F").replace("_MALE", "M") for name in classes]
-    yield from _grid(
+    yield from grid(
         [f"there \\ found, from {settings['operating_thresh']:g}", *short, "missed"],
         [
             [name, *(str(value) for value in row)]
@@ -87,20 +89,3 @@ def _recall(point: Mapping[str, Any] | None) -> str:
     if not point["reached"]:
         return f"not reached ({point['recall']:.3f} at {point['score_thresh']:.3f})"
     return f"{point['score_thresh']:.3f} (precision {point['precision']:.3f})"
-
-
-def _interval(found: Mapping[str, Any], form: str) -> str:
-    return f"{found['point']:{form}} [{found['low']:{form}}, {found['high']:{form}}]"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _grid(head: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
-    """Yield aligned lines: the first column to the left, the others to the right."""
-    lines = [head, *rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    for line in lines:
-        first, *rest = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  " + "  ".join([first.strip().ljust(widths[0]), *rest]).rstrip()

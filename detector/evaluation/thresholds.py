@@ -15,7 +15,7 @@ from detector.evaluation.curves import Curve
 from detector.paths import configs_dir
 from detector.policy import DetectRules, Policy
 
-__all__ = ["Point", "at_recall", "best_f1", "policy_text"]
+__all__ = ["Point", "at_recall", "best_f1", "checked_policy", "named_default", "policy_text", "replace_line"]
 
 # Digits of a threshold in a file. Rounded down, so that the detection it was read from is still kept.
 DIGITS = 4
@@ -89,13 +89,7 @@ def policy_text(name: str, points: Mapping[str, Point | None], *, wanted: float,
         UsageError: when the name could not stand in a file.
         PolicyError: when the default policy cannot be read, or the result would not load.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"a policy's name must be letters, digits, dots, hyphens, underscores; got {name!r}")
-    base = (configs_dir() / "policies" / "default.toml").read_text(encoding="utf-8")
-    body = re.sub(r"\A(#[^\n]*\n|\s*\n)*", "", base)  # its comments tell of its own thresholds
-    body = _replace_line(body, "name", f'name = "{name}"')
-    body = _replace_line(body, "version", "version = 1")
-    body = _replace_line(body, "summary", f'summary = "The default policy, at thresholds for a recall of {wanted:g}."')
+    body = named_default(name, f"The default policy, at thresholds for a recall of {wanted:g}.")
     lines = ["[detect.score_thresh_by_class]"]
     for label, point in points.items():
         if point is None:
@@ -109,15 +103,43 @@ def policy_text(name: str, points: Mapping[str, Point | None], *, wanted: float,
             note = f"recall {point.recall:.3f} is the most there is; {wanted:g} IS NOT REACHED"
         lines.append(f"{label} = {thresh:.{DIGITS}f}  # {note}")
     head, verdict, rest = body.partition("[verdict]")
-    comment = "# " + " ".join(source.split())
-    text = f"{comment}\n{head.rstrip()}\n\n" + "\n".join(lines) + f"\n\n{verdict}{rest}"
+    return checked_policy(f"{head.rstrip()}\n\n" + "\n".join(lines) + f"\n\n{verdict}{rest}", name, source)
+
+
+def named_default(name: str, summary: str) -> str:
+    """Return the default policy's text under another name, without the comments at its head.
+
+    Raises:
+        UsageError: when the name could not stand in a file.
+        PolicyError: when the default policy does not have the lines that are replaced.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"a policy's name must be letters, digits, dots, hyphens, underscores; got {name!r}")
+    base = (configs_dir() / "policies" / "default.toml").read_text(encoding="utf-8")
+    body = re.sub(r"\A(#[^\n]*\n|\s*\n)*", "", base)  # its comments tell of its own thresholds
+    body = replace_line(body, "name", f'name = "{name}"')
+    body = replace_line(body, "version", "version = 1")
+    return replace_line(body, "summary", f'summary = "{summary}"')
+
+
+def checked_policy(body: str, name: str, source: str) -> str:
+    """Return a policy's text with a line about its origin at its head, after it was read as a policy.
+
+    Raises:
+        PolicyError: when it would not load.
+    """
+    text = "# " + " ".join(source.split()) + "\n" + body
     table = tomllib.loads(text)
     from_table(Policy, {key: value for key, value in table.items() if key != "hide"}, name)
     return text
 
 
-def _replace_line(text: str, key: str, line: str) -> str:
-    """Replace the first line that sets `key`; the keys of the head stand before any table."""
+def replace_line(text: str, key: str, line: str) -> str:
+    """Replace the first line that sets `key`; the keys of the head stand before any table.
+
+    Raises:
+        PolicyError: when there is none.
+    """
     replaced, count = re.subn(rf"^{key} = .*$", lambda _: line, text, count=1, flags=re.MULTILINE)
     if count != 1:
         raise PolicyError(f"the default policy must set {key!r}; it does not; reinstall retina-censor")

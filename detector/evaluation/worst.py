@@ -16,7 +16,7 @@ from detector.evaluation.cases import Case
 from detector.evaluation.confusion import Pairs, pair_up
 from detector.picture import Picture
 
-__all__ = ["Worst", "draw_case", "hide_regions", "worst_cases"]
+__all__ = ["LONG_SIDE", "Worst", "draw_case", "hide_regions", "jpeg_url", "worst_cases"]
 
 # Cells along the long side of a hidden region, whatever its size: fewer than the six of the default policy, since
 # nobody has to enjoy these pictures.
@@ -103,9 +103,22 @@ def draw_case(
         right = truth >= 0 and case.truth_labels[truth] == case.found_labels[index]
         colour = CROWD_COLOUR if pairs.ignored[index] else RIGHT_COLOUR if right else WRONG_COLOUR
         _rectangle(canvas, case.found_boxes[index] * scale, colour)
-    done, data = cv2.imencode(".jpg", canvas[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return jpeg_url(canvas, case.file_name)
+
+
+def jpeg_url(image: NDArray[Any], name: str) -> str:
+    """Return a picture as a `data:` URL of a JPEG.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        name: for the message.
+
+    Raises:
+        OutputError: when it cannot be encoded.
+    """
+    done, data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
-        raise OutputError(f"the picture for the report must be encodable as JPEG; {case.file_name} is not")
+        raise OutputError(f"the picture for the report must be encodable as JPEG; {name} is not")
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 

@@ -1,0 +1,59 @@
+"""What both modes of `detector evaluate` do with their results: check the paths first, write in one step, gate."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from detector.atomic import write_atomic
+from detector.cliparts import EXIT_FAILED
+from detector.errors import UsageError
+from detector.evaluation.gate import check_gate
+
+__all__ = ["EXIT_LOOK", "check_outputs", "gate_code", "write_result", "write_text"]
+
+# As in `censor`: written, but a person should look.
+EXIT_LOOK = 3
+
+
+def check_outputs(options: Mapping[str, Any]) -> None:
+    """Refuse before the work what would fail after it.
+
+    Raises:
+        UsageError: when an output's folder is missing, a policy's suffix is another, or a model is named twice.
+    """
+    for key in ("json_path", "html_path", "write_policy"):
+        path: Path | None = options[key]
+        if path is not None and not path.resolve().parent.is_dir():
+            raise UsageError(f"the folder of an output must exist; there is no {path.parent}; make it first")
+    if options["write_policy"] and options["write_policy"].suffix != ".toml":
+        raise UsageError(f"a policy file must end in .toml, to be loaded by its path; got {options['write_policy']}")
+    models = options["models"]
+    if len(set(models)) != len(models):
+        raise UsageError(f"each --model must be named once; got {', '.join(models)}")
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write every figure as JSON."""
+    write_text(path, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step, so that a former result stays whole when this fails; say so."""
+    write_atomic(path, text.encode())
+    print(f"wrote {path}", file=sys.stderr)
+
+
+def gate_code(result: Mapping[str, Any], baseline: Mapping[str, Any] | None, tolerance: float) -> int:
+    """Print what fell since the baseline; return 1 when something did, else 0."""
+    if baseline is None:
+        return 0
+    fallen = check_gate(result, baseline, tolerance)
+    for line in fallen:
+        click.echo(f"gate: {line}", err=True)
+    if not fallen:
+        click.echo(f"gate: no figure fell by more than {tolerance:g}")
+    return EXIT_FAILED if fallen else 0
