@@ -10,7 +10,7 @@ log-odds = intercept + sum of weight * (value - mean) / scale over the features 
   probability is never lower than what the picture alone gives (`record_guard` among the contributions).
 * A bad record alone never says nsfw: what the picture alone does not call at least `review` is at most `review`.
 * A part at or above `never_safe_above` is never safe, whatever the rest says.
-* Where a part was found of a class that the fit gave no weight (it was not among its pictures), the verdict is at
+* Where a part was found of a class that has no weight, neither its own nor that of any exposed part, the verdict is at
   least as strict as that of the rule table in `detector.verdict`.
 """
 
@@ -206,7 +206,7 @@ class FusionModel:
         for name, feature in self.features.items():
             value = evidence.value(name, feature.mean)
             shift = 0.0 if value is None else (weighed_value(name, value) - feature.mean) / feature.scale
-            parts.append(Contribution(name, value, feature.weight * shift))
+            parts.append(Contribution(name, value, feature.weight * shift + 0.0))  # + 0.0: never -0.0
         of_record = math.fsum(part.log_odds for part in parts if part.feature in RECORD_FEATURES)
         if alarmed and of_record < 0:
             parts.append(Contribution(RECORD_GUARD, None, -of_record))
@@ -248,8 +248,8 @@ class FusionModel:
         return Decision(verdict=verdict, probability=chance, contributions=parts, reasons=tuple(reasons))
 
     def _weighs(self, label: str) -> bool:
-        """Whether a part of this class can raise the probability by its score."""
-        names = ("exposed.score", f"{label}.score")
+        """Whether a part of this class can raise the probability by its score or by being there."""
+        names = ("exposed.score", "exposed.count", f"{label}.score", f"{label}.count")
         return any(self.features[name].weight > 0 for name in names if name in self.features)
 
 
@@ -264,11 +264,14 @@ def weighed_value(feature: str, value: float) -> float:
 
 
 def _named(parts: tuple[Contribution, ...]) -> list[str]:
-    """Say in words which contributions count most."""
-    features = [part for part in parts if part.feature != INTERCEPT and abs(part.log_odds) >= _WORTH_NAMING]
+    """Say in words which contributions count most, and that a good record did not."""
+    guard = [part.log_odds for part in parts if part.feature == RECORD_GUARD]
+    silent = (INTERCEPT, RECORD_GUARD, *(RECORD_FEATURES if guard else ()))
+    features = [part for part in parts if part.feature not in silent and abs(part.log_odds) >= _WORTH_NAMING]
     largest = sorted(features, key=lambda part: -abs(part.log_odds))[:_NAMED]
-    return [
+    said = [
         f"{part.feature}{'' if part.value is None else f' {part.value:.3g}'} "
         f"{'raises' if part.log_odds > 0 else 'lowers'} the log-odds by {abs(part.log_odds):.2f}"
         for part in largest
     ]
+    return [*said, *(f"the record, good for {odds:.2f}, counts for nothing: something was found" for odds in guard)]
