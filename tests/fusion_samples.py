@@ -1,12 +1,16 @@
-"""Labelled evidence drawn from a seeded generator, for the tests of fitting a fusion."""
+"""Labelled evidence drawn from a seeded generator, and models whose answers a picture's colour says."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from detector.classes import NSFW_CLASSES
+from detector.classes import CLASSES, NSFW_CLASSES
+from detector.detections import Detections
 from detector.evidence import Evidence, Record, part_features
 from detector.fusing.samples import Sample, Samples, features_csv
+from detector.opinion import Opinion
 from detector.policy import load_policy
 
 
@@ -47,4 +51,47 @@ def samples(count: int = 120, *, seed: int = 0, unasked: float = 0.0, records: b
 def written(path: Path, found: Samples) -> Path:
     """Write the features, as `--write-features` does."""
     path.write_text(features_csv(found, load_policy()), encoding="utf-8")
+    return path
+
+
+class FakeDetector:
+    """Finds in every picture as many breasts as its red value says; safe for threads."""
+
+    name, device, sha256, class_names = "nudenet-320n", "cpu", "0" * 64, CLASSES
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def detect(self, images: Any, **wanted: Any) -> Any:
+        """Return the detections of one picture, or a list of them."""
+        if isinstance(images, list):
+            return [self.detect(image, **wanted) for image in images]
+        self.asked.append(wanted)
+        count = np.asarray(images.load())[0, 0, 0]
+        found = Detections(
+            boxes=[[10, 10, 30, 30]] * count,
+            scores=[0.7] * count,
+            labels=[CLASSES.index("FEMALE_BREAST_EXPOSED")] * count,
+            image_size=images.image_size,
+            model=self.name,
+        )
+        return found.above({name: wanted["score_thresh"][name] for name in wanted["classes"]})
+
+
+class FakeOpinion:
+    """Says of every picture its green value, in hundredths."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def look(self, images: Any) -> Any:
+        """Return the opinion of one picture, or a list of them."""
+        if isinstance(images, list):
+            return [self.look(image) for image in images]
+        return Opinion(score=float(np.asarray(images.load())[0, 0, 1]) / 100)
+
+
+def picture(path: Path, parts: int, opinion: int) -> Path:
+    """Write a picture of which the fakes say this."""
+    Image.new("RGB", (64, 48), (parts, opinion, 0)).save(path)
     return path

@@ -130,11 +130,11 @@ def features_csv(samples: Samples, policy: Policy) -> str:
     writer.writerow(["label", "file", _TOGETHER, *parts, OPINION, *records, _DETECTOR, _COUNTED_FROM])
     for item in samples.items:
         evidence = item.evidence
-        opinion = "" if evidence.second_opinion is None else f"{evidence.second_opinion:.6g}"
+        opinion = "" if evidence.second_opinion is None else _number_text(evidence.second_opinion)
         counts: list[object] = []
         for record in (evidence.uploader, evidence.group):
             counts += [""] * (2 * len(WINDOWS)) if record is None else [*record.posted, *record.flagged]
-        values = [f"{evidence.parts[name]:.6g}" for name in parts]
+        values = [_number_text(evidence.parts[name]) for name in parts]
         label = "nsfw" if item.nsfw else "safe"
         row = [label, item.file, item.keep_together, *values, opinion, *counts]
         writer.writerow([*row, samples.detector, _thresholds_text(policy)])
@@ -206,6 +206,11 @@ def with_evidence(samples: Samples, parts: Sequence[Evidence], detector: str) ->
         for item, seen in zip(samples.items, parts, strict=True)
     )
     return replace(samples, items=items, detector=detector)
+
+
+def _number_text(value: float) -> str:
+    """Write every digit: a fit to the file is then the fit to the pictures."""
+    return repr(value).removesuffix(".0")
 
 
 def _thresholds_text(policy: Policy) -> str:
