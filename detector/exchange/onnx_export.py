@@ -199,6 +199,7 @@ def quantize_int8(source: Path, target: Path, images: Sequence[NDArray[np.float3
     import onnx
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     if not images:
         raise UsageError("int8 needs pictures to measure the ranges on; give --calibration FOLDER with some dozens")
@@ -220,9 +221,10 @@ def quantize_int8(source: Path, target: Path, images: Sequence[NDArray[np.float3
         if node.op_type == "Conv" and any(last in name for last in LAST_LAYERS for name in node.input)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "int8.onnx"
+        written, prepared = Path(folder) / "int8.onnx", Path(folder) / "prepared.onnx"
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(
-            source,
+            prepared,
             written,
             Reader(),
             quant_format=QuantFormat.QDQ,
