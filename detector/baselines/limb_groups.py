@@ -4,6 +4,8 @@ A ribbon is a possible limb segment, or a possible trunk, by its shape. Two segm
 straight. A group, by which a person is taken to be found, is one of two:
     limb-limb girdle  two limbs, or segments of the same kind, that come together at hips or shoulders
     spine-thigh       a trunk, and a narrower limb or segment that goes on from one of its ends
+A limb of two segments belongs to a group when its upper one does, so groups are looked for among segments; limbs are
+there to tell a bent knee from a pair of hips.
 The figures of these are chosen from the proportions of a body and on drawn shapes; the paper's were not found.
 
 Source:
