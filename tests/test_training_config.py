@@ -70,6 +70,7 @@ def test_the_command_line_has_the_last_word() -> None:
             "data.image_size=[128, 256]",
             r"long_side must be the longer side of data.image_size; got 512 and \[128, 256\]",
         ),
+        ("model.head_norm=group", r"padded in use as in training: .* got \[512, 512\] and 128"),
         ("data.classes=['BELLY']", r"number of data.classes; got 6 and 1"),
         ("data.augment.scale=[1.5, 0.5]", r"scale must be \[low, high\]"),
         ("data.augment.flip=2.0", r"flip must lie in \[0, 1\]"),

@@ -67,7 +67,7 @@ def test_it_learns_a_dozen_pictures_by_heart(tmp_path: Path) -> None:
         "model.fpn_channels=64",
         "model.head_norm=group",
         "model.preprocessing.long_side=160",
-        "model.preprocessing.multiple=32",
+        "model.preprocessing.multiple=160",
         "train.steps=300",
         "train.batch_size=6",
         "train.lr=0.002",

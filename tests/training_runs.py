@@ -16,6 +16,7 @@ MIN_SHARE = 0.03
 SMALL = (
     "data.image_size=[64, 64]",
     "model.preprocessing.long_side=64",
+    "model.preprocessing.multiple=64",
     "data.workers=0",
     "model.fpn_channels=32",
     "model.norm=group",

@@ -220,6 +220,12 @@ class RunConfig:
                 f"model.preprocessing.long_side must be the longer side of data.image_size; got {seen.long_side} and "
                 f"{list(self.data.image_size)}"
             )
+        # A group norm averages over the padding too: padded otherwise, the same picture scores otherwise.
+        if "group" in (self.model.norm, self.model.head_norm) and self.data.image_size != (seen.multiple,) * 2:
+            raise PolicyError(
+                "with group norm, pictures must be padded in use as in training: data.image_size must be square and "
+                f"model.preprocessing.multiple its side; got {list(self.data.image_size)} and {seen.multiple}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dicts and lists, JSON-ready."""
