@@ -43,6 +43,7 @@ _LATER: dict[str, tuple[str, str]] = {
     "fit-fusion": ("detector.fusing.cli", "fit_fusion"),
     "import-weights": ("detector.exchange.cli", "import_weights"),
     "train": ("detector.training.cli", "train"),
+    "train-classifier": ("detector.classifying.cli", "train_classifier"),
 }
 
 

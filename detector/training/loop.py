@@ -109,6 +109,10 @@ class Loop(ABC):
     def write_weights(self, path: Path) -> None:
         """Write the judged weights."""
 
+    def records(self) -> dict[str, bytes]:
+        """Return further files, by name, that are written when the run begins or goes on."""
+        return {}
+
     def begin(self) -> None:
         """Take up the state of the run that goes on, if one does; `engine` is there by now."""
         if self.recipe.resume:
@@ -244,6 +248,8 @@ def conduct(
         if group.is_first:
             _make_folder(out)
             write_atomic(out / "config.json", (json.dumps(table, indent=2) + "\n").encode())
+            for name, content in run.records().items():
+                write_atomic(out / name, content)
         losses = run.loop(stop)
         return Result(step=run.step, losses=losses, figures=run.figures, best=run.best, out=out)
 

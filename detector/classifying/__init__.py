@@ -1,0 +1,3 @@
+"""Train a whole-picture classifier on an image folder. Needs the extra `[train]`."""
+
+__all__: list[str] = []
