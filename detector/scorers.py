@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from detector.classes import NSFW_CLASSES
-from detector.errors import UsageError
+from detector.errors import ModelError, UsageError
 from detector.models import ONNX_SUFFIX, WEIGHTS_SUFFIX, Predictor, find_model, list_models, load
 from detector.nearest import nearest
 from detector.policy import load_policy
@@ -197,7 +197,24 @@ def load_scorer(name: str, *, device: str = "cpu", threads: int | None = None) -
 
 
 def _from_file(path: str, device: str, threads: int | None) -> Scorer:
+    if path.endswith(WEIGHTS_SUFFIX) and _holds_classifier(path):
+        from detector.classifier_predictor import ClassifierPredictor
+
+        return ClassifierPredictor.from_file(path, device=device, threads=threads)
     return DetectorScorer(load(path, device=device, threads=threads))
+
+
+def _holds_classifier(path: str) -> bool:
+    """Whether the file says so itself; where it cannot be read the detector's loader says what is wrong."""
+    try:
+        from detector.weight_file import read_bytes, read_file_header
+    except ImportError:  # no torch: the loader says what to install
+        return False
+    try:
+        read_file_header(read_bytes(path), path, task="classify")
+    except ModelError:
+        return False
+    return True
 
 
 def _baselines() -> tuple[str, ...]:

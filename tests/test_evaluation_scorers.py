@@ -142,3 +142,49 @@ def _stretched(scores: list[float]) -> list[float]:
 def test_what_cannot_be_loaded_is_said(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_scorer(name, threads=1)
+
+
+def test_a_files_own_word_says_whether_it_classifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from detector.classifier import build_classifier
+    from detector.classifier_config import ClassifierConfig
+    from detector.classifier_weights import save_classifier
+    from detector.weight_file import pack
+
+    config = ClassifierConfig(arch="cnn", classes=("nude", "safe"), nsfw_classes=("nude",), input_size=32)
+    torch.manual_seed(0)
+    path = tmp_path / "a+b.safetensors"  # a name with a + in it is a file all the same
+    save_classifier(path, build_classifier(config))
+    image = np.zeros((40, 40, 3), np.uint8)
+    scorer = load_scorer(str(path))
+    assert type(scorer).__name__ == "ClassifierPredictor"
+    assert (scorer.name, default_thresh(scorer)) == ("a+b", 0.5)
+    assert 0 < scorer.score(image) < 1
+    asked: list[str] = []
+    monkeypatch.setattr(detector.scorers, "load", lambda name, **_: asked.append(name) or Says(name, {}))
+    detects = tmp_path / "d.safetensors"
+    state = {"x": torch.zeros(1)}
+    detects.write_bytes(pack(state, task="detect", storage="float32", config={}, classes=("a",), metadata={}))
+    for file in (detects, tmp_path / "none.safetensors"):  # what is no classifier is the detector's loader's to judge
+        assert isinstance(load_scorer(str(file)), DetectorScorer)
+    assert asked == [str(detects), str(tmp_path / "none.safetensors")]
+
+
+def test_a_policy_with_a_fusion_is_a_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    import detector.fusing.scorer
+
+    class Fused(Fixed):
+        class policy:
+            class fusion:
+                nsfw_above = 0.71
+
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        detector.fusing.scorer, "FusionScorer", lambda name, **options: asked.append((name, options)) or Fused("f", 0.3)
+    )
+    scorer = load_scorer("fused.toml", threads=2)
+    assert asked == [("fused.toml", {"device": "cpu", "threads": 2})]
+    assert default_thresh(scorer) == 0.71
+    combined = load_scorer("fused.toml+skin-share")
+    assert isinstance(combined, CombinedScorer)
+    assert combined.thresh == (0.71, 0.5)

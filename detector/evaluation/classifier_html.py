@@ -182,7 +182,7 @@ def _calibration(models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any
         temperature = f"{found['temperature']:.3g}"
         rows.append([text(model["name"]), *numbers, temperature, _with_interval(model, "precision_at_base_rate")])
     heads = ["scorer", "Brier", "after", "ECE", "after", "NLL", "after", "temperature"]
-    yield table([*heads, f"precision at {settings['base_rate']:.2%} nude"], rows)
+    yield table([*heads, f"precision at {100 * settings['base_rate']:g} % nude"], rows)
     yield (
         "<p>The last column is the precision at the operating threshold where only that share of all pictures is "
         "nude. Half-and-half sets flatter: recall 0.98 at an FPR of 0.02 is 98 % precision there, and 33 % at a base "
@@ -244,7 +244,7 @@ def _slices(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 
 def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     if errors:
-        yield "<h2>Not looked at</h2><p>In no figure above; a host must not let such a file pass.</p><ul>"
+        yield "<h2>Not looked at</h2><p>In no figure above but the accuracy with errors; a host must not let such a file pass.</p><ul>"
         yield from (f"<li>{text(error['why'])}</li>" for error in errors)
         yield "</ul>"
 

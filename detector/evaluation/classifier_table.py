@@ -116,7 +116,7 @@ def _calibration(models: Sequence[Mapping[str, Any]], settings: Mapping[str, Any
     yield "As probabilities, before and after a temperature fitted on other pictures; precision at a base rate"
     heads = ["scorer", "Brier", "after", "ECE", "after", "NLL", "after", "temperature"]
     yield from grid(
-        [*heads, f"precision at {settings['base_rate']:.2%} nude"],
+        [*heads, f"precision at {100 * settings['base_rate']:g} % nude"],
         [
             [
                 model["name"],

@@ -52,7 +52,7 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise UsageError(f"a tolerance must be a number from 0 up; got {tolerance}")
-    for key in ("data", "settings"):
+    for key in ("settings", "data"):
         for name in _COMPARED[result["format"]][key]:
             ours, theirs = result[key].get(name), baseline.get(key, {}).get(name)
             if ours != theirs:

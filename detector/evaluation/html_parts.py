@@ -23,6 +23,7 @@ svg .e { text-anchor: end; font-size: 10px } svg .v { font-size: 10px } svg .g {
 svg .l { fill: none; stroke-width: 2 }
 svg .d { stroke: #999; stroke-dasharray: 4 3; fill: none } svg .w { stroke: #222; stroke-width: 1.5; fill: none }
 .matrix td { background: none } p { max-width: 60em } .wide td { white-space: nowrap } small { color: #666 }
+.named { white-space: nowrap }
 """
 
 
@@ -60,7 +61,8 @@ def ends(found: Mapping[str, Any] | None) -> tuple[float, float] | None:
 
 def key(index: int, name: str) -> str:
     """Return the colour and the name of a model."""
-    return f'<span class="key" style="background:{COLOURS[index % len(COLOURS)]}"></span> {text(name)}'
+    square = f'<span class="key" style="background:{COLOURS[index % len(COLOURS)]}"></span>'
+    return f'<span class="named">{square} {text(name)}</span>'
 
 
 def number(value: float | None) -> str:

@@ -5,8 +5,18 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["COLOURS", "bars", "mirrored_bars", "unit_plot"]
 
-# Okabe and Ito's palette, readable with colour blindness; more models than colours start over.
-COLOURS: tuple[str, ...] = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito's palette, readable with colour blindness, brown and olive for its black and yellow: whiskers
+# are black and the page is white. More models than colours start over.
+COLOURS: tuple[str, ...] = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#8c564b",
+    "#999933",
+)
 
 # Size of a plot's square and the margin left of it and below it, in pixels.
 SIDE, MARGIN = 190, 30
