@@ -177,6 +177,14 @@ class TestShare:
             cb, cr = round((blue - luma) / 1.772 + 128), round((red - luma) / 1.402 + 128)
             assert mask[place] == (86 <= cb <= 117 and 140 <= cr <= 168)
 
+    @pytest.mark.parametrize(
+        ("colour", "expected"),
+        [((139, 98, 27), True), ((189, 154, 80), False), ((252, 177, 141), True), ((254, 178, 147), False)],
+        ids=["Cb 85.5 to 86", "Cb 85 to 85.5", "Cr 168 to 168.5", "Cr 168.5 to 169"],
+    )
+    def test_chroma_is_rounded_first(self, colour: tuple[int, int, int], expected: bool) -> None:
+        assert skin_share.skin_mask(flat(colour, (1, 1))).item() is expected
+
     @pytest.mark.parametrize(("skin", "expected"), [(0, 0), (15, 0.25), (30, 0.5), (65, 0.75), (100, 1)])
     def test_the_score_stretches_the_share(self, skin: int, expected: float) -> None:
         assert load_baseline("skin-share").score(partly_skin(skin)) == expected
@@ -249,6 +257,32 @@ class TestRegions:
     )
     def test_single_colours(self, colour: tuple[int, int, int], expected: bool) -> None:
         assert nude_py_says_skin(*colour) is expected
+        assert skin_regions.skin_mask(flat(colour, (1, 1))).item() is expected
+
+    # Where one of the other three rules decides alone: at its bound, or so near that one hundredth more would miss.
+    @pytest.mark.parametrize(
+        ("colour", "expected"),
+        [
+            ((19, 15, 12), True),  # RB / S^2 just above 0.107
+            ((9, 5, 6), True),  # RG / S^2 just above 0.112
+            ((10, 7, 8), False),  # 0.112
+            ((24, 16, 5), True),  # hue just below 35
+            ((15, 10, 3), False),  # 35
+            ((16, 13, 10), True),  # saturation just above 0.23
+            ((242, 204, 154), False),  # 0.23
+            ((16, 9, 3), True),  # just below 0.68
+            ((115, 19, 16), False),  # 0.68
+            ((62, 59, 0), True),  # Cb on either side of 97.5
+            ((63, 60, 0), False),
+            ((18, 0, 35), True),  # of 142.5
+            ((19, 0, 36), False),
+            ((12, 0, 0), True),  # Cr of 134
+            ((12, 0, 1), False),
+            ((96, 0, 0), True),  # of 176
+            ((97, 0, 4), False),
+        ],
+    )
+    def test_colours_at_a_bound(self, colour: tuple[int, int, int], expected: bool) -> None:
         assert skin_regions.skin_mask(flat(colour, (1, 1))).item() is expected
 
     def test_specks_do_not_count_and_corners_touch(self) -> None:

@@ -152,7 +152,7 @@ def find_ribbons(mask: NDArray[np.bool_], intensity: Floats) -> list[Ribbon]:
             break
         members = np.flatnonzero(like[seed] & left)
         ribbon, used = _fit(middles, axes, widths, members, left)
-        left[used] = left[members] = False
+        left[used] = left[seed] = False  # not all members: beyond a gap they are for another ribbon
         if ribbon is not None and ribbon.elongation >= MIN_ELONGATION and _skin_share(mask, ribbon) >= MIN_SKIN:
             ribbons.append(ribbon)
     return ribbons
