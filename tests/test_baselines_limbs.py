@@ -231,8 +231,10 @@ class TestGroups:
         assert kinds == ["limb-limb girdle", "spine-thigh", "spine-thigh"]
 
     def test_a_bent_limb_is_no_girdle(self) -> None:
-        assert is_girdle(self.UPPER, bar(120, 195, 180 + 70, 90, 30)) is False
-        assert find_groups([self.UPPER, bar(100, 195, 30, 90, 26)]) == []
+        lower = bar(125, 195, 0, 90, 26)
+        assert is_girdle(self.UPPER, lower)
+        assert is_limb(self.UPPER, lower)
+        assert find_groups([self.UPPER, lower]) == []
 
     @given(degrees=st.floats(0, 360), stretch=st.floats(0.2, 5), x=st.floats(-100, 100))
     @settings(max_examples=50, deadline=None)
@@ -261,11 +263,14 @@ class TestScore:
         assert load_baseline("skin-limbs").score(scene(*bars)) == 1 - 0.5 / (1 + len(found.groups)) >= 0.75
 
     @pytest.mark.parametrize(
-        "bars", [FAR_BARS, [((150, 20), (150, 290), 110)], [((150, 50), (150, 250), 200)]], ids=["far", "one", "square"]
+        ("bars", "ribbons"),
+        [(FAR_BARS, 2), ([((150, 20), (150, 290), 110)], 1), ([((150, 50), (150, 250), 200)], 0)],
+        ids=["far", "one", "square"],
     )
-    def test_skin_in_other_shapes(self, bars: list[Bar]) -> None:
+    def test_skin_in_other_shapes(self, bars: list[Bar], ribbons: int) -> None:
         found = skin_limbs.look(scene(*bars))
         assert found.mask.mean() >= 0.3
+        assert len(found.ribbons) == ribbons
         assert found.groups == ()
         assert 0.25 <= skin_limbs.score(scene(*bars)) < 0.5
 
