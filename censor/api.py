@@ -20,7 +20,7 @@ from detector.detections import Detections
 from detector.errors import UsageError
 from detector.memory import keep_picture_memory
 from detector.models import load
-from detector.open_nsfw import OpenNSFW
+from detector.open_nsfw import OpenNSFWScorer, load_open_nsfw
 from detector.picture import Limits, Picture
 
 __all__ = ["build_pipeline", "censor_bytes", "censor_file", "censor_image", "run_picture", "run_to_file"]
@@ -35,8 +35,8 @@ def _shared_detector(name: str | None, device: str, threads: int | None) -> Dete
 
 
 @functools.lru_cache(maxsize=4)
-def _shared_opinion(device: str, threads: int | None) -> OpenNSFW:
-    return OpenNSFW(device=device, threads=threads)
+def _shared_opinion(device: str, threads: int | None) -> OpenNSFWScorer:
+    return load_open_nsfw(device, threads)
 
 
 def build_pipeline(

@@ -149,7 +149,7 @@ def classify(**options: Any) -> int:
     from pathlib import Path
 
     from detector.fusing.records import read_records
-    from detector.open_nsfw import OpenNSFW
+    from detector.open_nsfw import load_open_nsfw
     from detector.picture import Picture
     from detector.pixels import Pixels
     from detector.policy import load_policy
@@ -164,7 +164,7 @@ def classify(**options: Any) -> int:
     tiles = policy.detect.tiles if options["tiles"] is None else options["tiles"]
     classes = policy.classes
     model, look = _looker(options, classes, policy.detect.thresholds(classes), tiles)
-    opinion = OpenNSFW(device=options["device"], threads=_threads(options)) if ask else None
+    opinion = load_open_nsfw(options["device"], _threads(options)) if ask else None
 
     def judge(picture: Picture) -> Verdict:
         with Pixels(picture) as pixels:

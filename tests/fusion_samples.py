@@ -81,7 +81,7 @@ class FakeDetector:
 class FakeOpinion:
     """Says of every picture its green value, in hundredths."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *settings: Any) -> None:
         self.settings = settings
 
     def look(self, images: Any) -> Any:

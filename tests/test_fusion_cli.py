@@ -204,7 +204,7 @@ def test_the_scorer_gives_the_fused_probability(
     monkeypatch: pytest.MonkeyPatch,
     fakes: FakeDetector,
 ) -> None:
-    monkeypatch.setattr("detector.fusing.scorer.OpenNSFW", FakeOpinion)
+    monkeypatch.setattr("detector.fusing.scorer.load_open_nsfw", FakeOpinion)
     files = [picture(tmp_path / f"{index}.png", index % 3, 10 + index) for index in range(20)]
     scorer = FusionScorer(fused, model=fakes, threads=1)
     scores = scorer.score(files)
@@ -223,10 +223,12 @@ def test_the_scorer_gives_the_fused_probability(
 
 
 def test_censor_reports_what_the_fusion_said(tmp_path: Path, fused: Path) -> None:
-    pipeline = Pipeline(model=FakeDetector(), opinion=FakeOpinion(), policy=load_censor_policy(fused), verify=False)
+    model = FakeDetector()
+    pipeline = Pipeline(model=model, opinion=FakeOpinion(), policy=load_censor_policy(fused), verify=False)
     found = Picture.open(picture(tmp_path / "bare.png", 2, 60))
     report = pipeline.run(found, None, None).report
     told = report.to_dict()
+    assert set(model.asked[0]["classes"]) == set(CLASSES), "what is not hidden is a feature all the same"
     assert told["probability"] == pytest.approx(report.verdict.probability, abs=1e-6)
     assert [part["feature"] for part in told["contributions"]][:2] == ["intercept", "exposed.score"]
     assert len(told["painted"]) == 2

@@ -149,8 +149,10 @@ def test_labels_that_mean_nothing_give_an_auc_of_about_half() -> None:
     drawn = samples(100)
     labels = np.random.default_rng(5).permutation([item.nsfw for item in drawn.items])
     items = tuple(replace(item, nsfw=bool(label)) for item, label in zip(drawn.items, labels, strict=True))
-    result = fit_fusion(replace(drawn, items=items), load_policy(), QUICK)
-    assert 0.35 < result.model.fitted.auc < 0.62
+    model = fit_fusion(replace(drawn, items=items), load_policy(), replace(QUICK, l2=0.1)).model
+    assert 0.35 < model.fitted.auc < 0.62
+    seen = np.array([model.weigh(item.evidence, alarmed=False)[0] for item in items])
+    assert model.fitted.log_loss > log_loss(seen, labels) + 0.005
 
 
 def test_what_is_kept_together_is_in_one_fold() -> None:
@@ -179,6 +181,12 @@ def test_pictures_without_a_second_opinion_are_weighed_as_such() -> None:
     assert 100 < asked[0] < 180
     policy = replace(load_policy(), fusion=model)
     assert classify(Detections(image_size=(9, 9), model="nudenet-320n"), policy=policy).probability is not None
+    drawn = samples(unasked=0.3)
+    same = [
+        replace(i, evidence=replace(i.evidence, second_opinion=i.evidence.second_opinion and 0.5)) for i in drawn.items
+    ]
+    flat = fit_fusion(replace(drawn, items=tuple(same)), load_policy(), QUICK)
+    assert {OPINION, MISSING} <= set(flat.dropped), "an opinion that is always the same says nothing"
     none = fit_fusion(samples(unasked=1.0), load_policy(), QUICK).model
     assert not {OPINION, MISSING} & set(none.features)
 

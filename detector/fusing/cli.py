@@ -101,13 +101,13 @@ def _look(samples: "Samples", policy: "Policy", options: dict[str, Any]) -> "Sam
     """Look at every picture of the CSV."""
     from detector.fusing.look import look_at_samples
     from detector.models import load
-    from detector.open_nsfw import OpenNSFW
+    from detector.open_nsfw import load_open_nsfw
     from detector.picture import Limits
 
     workers = min(options["workers"], len(samples.items))
     threads = 1 if workers > 1 else None
     model = load(options["model"], device=options["device"], threads=threads)
-    opinion = OpenNSFW(device=options["device"], threads=threads) if policy.verdict.second_opinion else None
+    opinion = load_open_nsfw(options["device"], threads) if policy.verdict.second_opinion else None
     with progress(len(samples.items)) as say:
         return look_at_samples(
             samples,

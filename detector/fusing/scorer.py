@@ -9,7 +9,7 @@ from detector.errors import PolicyError
 from detector.evidence import Evidence
 from detector.fusing.look import evidence_of, evidence_of_batch
 from detector.models import list_models, load
-from detector.open_nsfw import OpenNSFW
+from detector.open_nsfw import load_open_nsfw
 from detector.picture import Picture
 from detector.policy import Policy, load_policy
 from detector.verdict import opinion_band
@@ -55,7 +55,7 @@ class FusionScorer:
                 f"{self._fusion.detector}; got {self._model.name}; name its file as `model`, or fit again"
             )
         asks = policy.verdict.second_opinion
-        self._opinion = OpenNSFW(device=device, threads=threads) if asks else None
+        self._opinion = load_open_nsfw(device, threads) if asks else None
         self.name, self.device = policy.label, device
         table = json.dumps(self._fusion.to_dict(), sort_keys=True)
         self.sha256 = hashlib.sha256(f"{self._model.sha256}\n{table}".encode()).hexdigest()
