@@ -244,7 +244,8 @@ def _slices(models: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 
 def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     if errors:
-        yield "<h2>Not looked at</h2><p>In no figure above but the accuracy with errors; a host must not let such a file pass.</p><ul>"
+        yield "<h2>Not looked at</h2><p>In no figure above but the accuracy with errors; a host must not let such a "
+        yield "file pass.</p><ul>"
         yield from (f"<li>{text(error['why'])}</li>" for error in errors)
         yield "</ul>"
 

@@ -66,9 +66,9 @@ def evaluate_as_classifier(labels: Path, options: Mapping[str, Any]) -> int:
         write_result(options["json_path"], result)
     if options["html_path"]:
         write_text(options["html_path"], _report(runs, labelled, settings, result, options))
-    code = EXIT_FAILED if result["data"]["errors"] else 0
-    if options["write_policy"]:
-        code = code or _policy(runs, labelled, settings, options["write_policy"])
+    code = _policy(runs, labelled, settings, options["write_policy"]) if options["write_policy"] else 0
+    if result["data"]["errors"]:
+        code = EXIT_FAILED
     return gate_code(result, baseline, options["tolerance"]) or code
 
 
