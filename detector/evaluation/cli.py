@@ -25,7 +25,7 @@ _CLASSIFIER_ONLY = {"base_rate": "--base-rate", "slices": "--slice", "want_fpr":
 @click.argument("annotations", type=FILE, required=False)
 @click.option("--as-classifier", type=click.Path(path_type=Path), metavar="DIR|CSV", help="Score whole pictures.")
 @click.option("--images", type=click.Path(path_type=Path, file_okay=False), help="Their folder.  [beside ANNOTATIONS]")
-@click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Detector or scorer; again for more to compare.")
+@click.option("--model", "models", multiple=True, metavar="NAME|FILE", help="Detector or scorer; again to compare.")
 @click.option("--classes", metavar="A,B", help="Evaluate only these.  [every category]")
 @click.option("--json", "json_path", type=FILE, help="Write every figure here.")
 @click.option("--html", "html_path", type=FILE, help="Write a report with plots and the worst pictures here.")
