@@ -93,6 +93,7 @@ def test_pooling_is_caffe_s(model: ResNetThin) -> None:
         assert torch.equal(pooled[0, :, i, j], window.amax(dim=(1, 2)))
 
 
+@pytest.mark.slow
 def test_batch_norm_back_in_and_folded_again(model: ResNetThin, mannequins: list[Path]) -> None:
     with Image.open(mannequins[0]) as image:
         images = torch.from_numpy(preprocess(image.convert("RGB")).transpose(2, 0, 1)[None].copy())
