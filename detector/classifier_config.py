@@ -45,8 +45,8 @@ _INPUT_SIZES = {"inception_v3": 299}
 _INPUT_SIZE = 224
 _RESIZE_SHARE = 256 / 224
 
-# Below this inception's last convolutions have nothing left to look at; a ResNet's last map is one cell at 32.
-_SMALLEST = {"inception_v3": 75}
+# Inception's auxiliary head needs a map of 17 cells, which takes 299 pixels; a ResNet's last map is one cell at 32.
+_SMALLEST = {"inception_v3": 299}
 _SMALLEST_INPUT = 32
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-CLASSES = ("circles", "squares", "stripes", "checks", "noise")
+CLASSES = ("circles", "ramps", "stripes", "checks", "noise")
 # What a run of these needs to know of them; two of the five stand for what is not safe.
 MODEL = (
-    'model.classes=["circles", "squares", "stripes", "checks", "noise"]',
+    'model.classes=["circles", "ramps", "stripes", "checks", "noise"]',
     'model.nsfw_classes=["stripes", "checks"]',
 )
 
@@ -21,8 +21,7 @@ def drawn(name: str, seed: int, side: int = 64) -> Image.Image:
     draw = ImageDraw.Draw(image)
     pitch = int(chance.integers(side // 4, side // 2))
     if name == "noise":
-        image = Image.fromarray(np.where(chance.random((side, side, 1)) < 0.5, ground, colour).astype(np.uint8))
-        return image
+        return Image.fromarray(np.where(chance.random((side, side, 1)) < 0.5, ground, colour).astype(np.uint8))
     for x in range(0, 2 * side, pitch):
         if name == "stripes":
             draw.rectangle((x, 0, x + pitch // 2, 2 * side), fill=colour)
@@ -30,12 +29,15 @@ def drawn(name: str, seed: int, side: int = 64) -> Image.Image:
             for y in range(0, 2 * side, pitch):
                 if (x + y) // pitch % 2:
                     draw.rectangle((x, y, x + pitch - 1, y + pitch - 1), fill=colour)
-    if name in ("circles", "squares"):
+    if name == "ramps":
+        share = np.linspace(0, 1, 2 * side)[None, :, None]
+        row = np.asarray(ground) * (1 - share) + np.asarray(colour) * share  # (1, 2 side, 3)
+        image = Image.fromarray(np.repeat(row, 2 * side, axis=0).astype(np.uint8))
+    if name == "circles":
         for _ in range(int(chance.integers(1, 4))):
             x, y = (int(v) for v in chance.integers(side // 2, side + side // 4, 2))
             size = int(chance.integers(side // 4, side // 2))
-            shape = draw.ellipse if name == "circles" else draw.rectangle
-            shape((x, y, x + size, y + size), fill=colour)
+            draw.ellipse((x, y, x + size, y + size), fill=colour)
     image = image.rotate(float(chance.uniform(0, 90)), Image.Resampling.BILINEAR, fillcolor=ground)
     return image.crop((side // 2, side // 2, side // 2 + side, side // 2 + side))
 
