@@ -15,8 +15,9 @@ from detector.lazy import lazy_names
 
 if TYPE_CHECKING:
     from detector.detections import Detections
+    from detector.evidence import Record
     from detector.models import list_models, load
-    from detector.open_nsfw import OpenNSFW
+    from detector.open_nsfw import OpenNSFW, load_open_nsfw
     from detector.opinion import Opinion
     from detector.picture import Limits, Picture
     from detector.policy import Policy, list_policies, load_policy
@@ -34,6 +35,7 @@ __all__ = [
     "Opinion",
     "Picture",
     "Policy",
+    "Record",
     "Verdict",
     "__version__",
     "canonical_class",
@@ -41,6 +43,7 @@ __all__ = [
     "list_models",
     "list_policies",
     "load",
+    "load_open_nsfw",
     "load_policy",
 ]
 
@@ -48,6 +51,7 @@ __getattr__, __dir__ = lazy_names(
     globals(),
     {
         "Detections": "detector.detections",
+        "Record": "detector.evidence",
         "Limits": "detector.picture",
         "OpenNSFW": "detector.open_nsfw",
         "Opinion": "detector.opinion",
@@ -58,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
         "list_models": "detector.models",
         "list_policies": "detector.policy",
         "load": "detector.models",
+        "load_open_nsfw": "detector.open_nsfw",
         "load_policy": "detector.policy",
     },
 )

@@ -41,6 +41,16 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_models_of_one_name_are_told_apart(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = {f"{n}.png": detections([PART], [0.4]) for n in range(4)}
+    monkeypatch.setattr("detector.evaluation.boxes_mode.load", lambda name, **_: Says("best", found))
+    out = tmp_path / "out.json"
+    arguments = ("--model", "one/best.safetensors", "--model", "two/best.safetensors")
+    assert run(models, *arguments, "--bootstrap", "0", "--workers", "1", "--json", out) == 0
+    names = [model["name"] for model in json.loads(out.read_text())["models"]]
+    assert names == ["one/best.safetensors", "two/best.safetensors"]
+
+
 def test_the_whole_job_on_the_mannequins(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notes = root / "tests/data/mannequins/annotations.json"
     out, page, policy = tmp_path / "out.json", tmp_path / "out.html", tmp_path / "mine.toml"

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from keras_graph import KerasGraph, keras_anchors
 from onnx import helper, numpy_helper
 
 from detector.anchors import anchors_for, decode_boxes
@@ -15,7 +16,6 @@ from detector.classes import ALL_CLASSES, CLASSES
 from detector.errors import ModelError, UsageError
 from detector.exchange.imported import check_class_names
 from detector.exchange.keras_import import NUDENET_V2_CLASSES, import_keras_onnx, keras_layer_names
-from keras_graph import KerasGraph, keras_anchors
 
 # Levels of 13 x 9, 7 x 5, 4 x 3, 2 x 2 and 1 x 1 cells: padding falls on even and on odd sides.
 IMAGE_SIZE = (104, 72)

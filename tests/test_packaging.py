@@ -1,5 +1,6 @@
 """The wheel: what it installs, what it must not hold, and that it works beside foreign folders of our names."""
 
+import configparser
 import os
 import subprocess
 import sys
@@ -35,6 +36,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "PIP_NO_INDEX": "1"},
     )
     return next(folder.glob("*.whl"))
+
+
+def test_every_package_is_listed() -> None:
+    """A folder that setup.cfg forgets works in a checkout and is missing in a wheel."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    there = {".".join(path.parent.relative_to(ROOT).parts) for top in ("detector", "censor")
+             for path in ROOT.glob(f"{top}/**/__init__.py")}  # fmt: skip
+    assert listed - {"detector.configs", "detector.weights"} == there
 
 
 def test_top_level_names(wheel: Path) -> None:

@@ -10,14 +10,14 @@ from detector.cliparts import progress, split_names
 from detector.errors import UsageError
 from detector.evaluation.gate import read_baseline
 from detector.evaluation.measure import look_at_all
-from detector.evaluation.outputs import EXIT_LOOK, check_outputs, gate_code, write_result, write_text
+from detector.evaluation.outputs import EXIT_LOOK, check_outputs, gate_code, name_apart, write_result, write_text
 from detector.evaluation.report_html import html_report
 from detector.evaluation.run import ModelRun, Settings, make_result
 from detector.evaluation.table import text_table
 from detector.evaluation.thresholds import policy_text
 from detector.evaluation.truth import Truth, read_truth
 from detector.evaluation.worst import draw_case, worst_cases
-from detector.models import load
+from detector.models import Predictor, load
 
 __all__ = ["WANT_RECALL", "evaluate_boxes_of"]
 
@@ -45,7 +45,7 @@ def evaluate_boxes_of(annotations: Path, options: Mapping[str, Any]) -> int:
         operating_thresh=options["thresh"],
         workers=options["workers"],
     )
-    runs = [_run(name, truth, folder, options) for name in options["models"] or [None]]
+    runs = [_run(model, truth, folder, options) for model in _load(options)]
     result = make_result(runs, truth, settings)
     click.echo(text_table(result), nl=False)
     if options["json_path"]:
@@ -56,9 +56,17 @@ def evaluate_boxes_of(annotations: Path, options: Mapping[str, Any]) -> int:
     return gate_code(result, baseline, options["tolerance"]) or code
 
 
-def _run(name: str | None, truth: Truth, folder: Path, options: Mapping[str, Any]) -> ModelRun:
+def _load(options: Mapping[str, Any]) -> list[Predictor]:
+    """Load all of them before the first looks at a picture: a wrong name must not come out after an hour."""
+    names = options["models"] or [None]
+    threads = 1 if options["workers"] > 1 else None
+    models = [load(name, device=options["device"], threads=threads) for name in names]
+    name_apart(models, names)
+    return models
+
+
+def _run(model: Predictor, truth: Truth, folder: Path, options: Mapping[str, Any]) -> ModelRun:
     workers = options["workers"]
-    model = load(name, device=options["device"], threads=1 if workers > 1 else None)
     with progress(len(truth.dataset["images"])) as say:
         looked = look_at_all(model, truth, folder, workers=workers, advance=lambda: say(None))
     return ModelRun.of(model, looked, truth)

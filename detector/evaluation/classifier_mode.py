@@ -21,7 +21,7 @@ from detector.evaluation.classifier_run import (
 from detector.evaluation.classifier_table import classifier_text_table, wanted_text
 from detector.evaluation.gate import read_baseline
 from detector.evaluation.labelled import Labelled, read_labelled
-from detector.evaluation.outputs import EXIT_LOOK, check_outputs, gate_code, write_result, write_text
+from detector.evaluation.outputs import EXIT_LOOK, check_outputs, gate_code, name_apart, write_result, write_text
 from detector.evaluation.scored import score_all
 from detector.evaluation.thumbnails import draw_mistake, worst_mistakes
 from detector.models import DEFAULT_MODEL
@@ -77,9 +77,7 @@ def _load(options: Mapping[str, Any]) -> list[Scorer]:
     threads = 1 if options["workers"] > 1 else None
     names = options["models"] or DEFAULT_SCORERS
     scorers = [load_scorer(name, device=options["device"], threads=threads) for name in names]
-    own = [scorer.name for scorer in scorers]
-    if len(set(own)) != len(own):
-        raise UsageError(f"each --model must have a name of its own; got {', '.join(own)}")
+    name_apart(scorers, names)
     return scorers
 
 

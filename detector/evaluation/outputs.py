@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from detector.cliparts import EXIT_FAILED
 from detector.errors import UsageError
 from detector.evaluation.gate import check_gate
 
-__all__ = ["EXIT_LOOK", "check_outputs", "gate_code", "write_result", "write_text"]
+__all__ = ["EXIT_LOOK", "check_outputs", "gate_code", "name_apart", "write_result", "write_text"]
 
 # As in `censor`: written, but a person should look.
 EXIT_LOOK = 3
@@ -34,6 +35,14 @@ def check_outputs(options: Mapping[str, Any]) -> None:
     models = options["models"]
     if len(set(models)) != len(models):
         raise UsageError(f"each --model must be named once; got {', '.join(models)}")
+
+
+def name_apart(models: Sequence[Any], given: Sequence[str | None]) -> None:
+    """Call models that share a name (`best.safetensors` of two runs) as they were given on the command line."""
+    counts = Counter(model.name for model in models)
+    for model, text in zip(models, given, strict=True):
+        if counts[model.name] > 1 and text is not None:
+            model.name = text
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:

@@ -31,8 +31,9 @@ def _packages() -> Iterator[None]:
         name = (error.name or "").split(".")[0]
         if name not in _NEEDED:
             raise
-        extra = "pip install onnx onnxscript" if name.startswith("onnx") else "pip install '.[torch]'"
-        raise UsageError(f"this needs {name}; it is not installed; type: {extra}") from error
+        raise UsageError(
+            f"this needs {name}; it is not installed; type, in the checkout: pip install '.[torch]'"
+        ) from error
 
 
 @click.command("import-weights")
