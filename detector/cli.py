@@ -39,6 +39,7 @@ STREAM = "-"
 _LATER: dict[str, tuple[str, str]] = {
     "data": ("detector.data.cli", "data"),
     "evaluate": ("detector.evaluation.cli", "evaluate"),
+    "explain": ("detector.explain.cli", "explain"),
     "export": ("detector.exchange.cli", "export"),
     "fit-fusion": ("detector.fusing.cli", "fit_fusion"),
     "import-weights": ("detector.exchange.cli", "import_weights"),
