@@ -185,7 +185,7 @@ def test_a_folder_with_both_parts(folder: Path) -> None:
 
 def test_a_split_keeps_copies_together(tmp_path: Path) -> None:
     draw_folder(tmp_path, train=8)
-    for name in ("circles", "ramps"):
+    for name in ("circles", "checks"):
         for path in sorted((tmp_path / name).glob("*.png")):
             image = Image.open(path)
             image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((90, 90)).save(path.with_suffix(".jpg"))

@@ -129,7 +129,7 @@ def _split(pictures: Sequence[Labelled], classes: Sequence[str], val_share: floa
         hashes.append(found)
     groups = group_linked(len(pictures), near_pairs(hashes))
     random.Random(seed).shuffle(groups)
-    # Of each class val takes groups, in that order, until it has its share; never the last one.
+    # Of each class val takes groups, in that order, until it has its share.
     by_class: list[list[list[int]]] = [[] for _ in classes]
     mixed = 0
     for group in groups:
@@ -143,12 +143,13 @@ def _split(pictures: Sequence[Labelled], classes: Sequence[str], val_share: floa
                 f"a class must have at least two different pictures to be split; {name} has {len(members)}; add "
                 "pictures, or make train/ and val/ yourself"
             )
-        wanted, taken = val_share * sum(map(len, members)), 0
-        for group in members[:-1]:
-            if taken and taken + len(group) / 2 > wanted:
-                break
-            chosen.update(group)
-            taken += len(group)
+        wanted = val_share * sum(map(len, members))
+        picked: list[list[int]] = []
+        for group in members:
+            # A group that would overshoot by more than it lacks waits for training; one is left there in any case.
+            if sum(map(len, picked)) + len(group) / 2 <= wanted and len(picked) < len(members) - 1:
+                picked.append(group)
+        chosen.update(index for group in picked or [min(members, key=len)] for index in group)
     text = f"{val_share:.0%} of each class by chance, seed {seed}; {len(groups)} groups of near-copies"
     if mixed:
         text += f", {mixed} of them with pictures of several classes: look at their labels"

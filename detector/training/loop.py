@@ -144,7 +144,7 @@ class Loop(ABC):
                 self._evaluate()
             if self._due(recipe.checkpoint_every, last):
                 self._save()
-            if self.step > done and self._due(recipe.evaluate_every, last):
+            if self._due(recipe.evaluate_every, last) or self._due(recipe.checkpoint_every, last):
                 begun, done = time.perf_counter(), self.step  # what was not training does not count as such
         return shown
 
