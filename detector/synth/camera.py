@@ -73,7 +73,7 @@ class Camera:
         """Return (N, 3) float32 unit directions through `pixels`, (N, 2) as (x, y); all start at `position`."""
         height, width = self.image_size
         axes = self.axes.astype(np.float32)
-        shift = (pixels - np.float32([width / 2, height / 2])) / np.float32(self.focal_pixels)
+        shift = (pixels - np.asarray([width / 2, height / 2], np.float32)) / np.float32(self.focal_pixels)
         directions = shift.astype(np.float32) @ axes[:2] + axes[2]
         length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
         return np.asarray(directions / length[:, None], dtype=np.float32)

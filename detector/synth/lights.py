@@ -54,7 +54,7 @@ class Light:
     @property
     def radiance(self) -> Floats:
         """(3,) colour times intensity."""
-        return np.float32(self.colour) * np.float32(self.intensity)
+        return np.asarray(self.colour, np.float32) * np.float32(self.intensity)
 
     def towards(self, points: Floats, rng: np.random.Generator | None = None) -> tuple[Floats, Floats, Floats]:
         """Return unit directions (N, 3) from (N, 3) points to this light, distances (N,), and falloff (N,).
@@ -63,9 +63,9 @@ class Light:
         """
         count = len(points)
         if self.kind == "sun":
-            way = np.broadcast_to(_unit(np.float32(self.direction)[None]), (count, 3))
+            way = np.broadcast_to(_unit(np.asarray(self.direction, np.float32)[None]), (count, 3))
         else:
-            way = np.float32(self.position) - points
+            way = np.asarray(self.position, np.float32) - points
         if rng is not None and self.softness > 0:
             # A point in a ball: seen from anywhere it is a round light.
             jitter = rng.standard_normal((count, 3), dtype=np.float32)
@@ -75,7 +75,8 @@ class Light:
         if self.kind == "sun":
             return way / length, np.full(count, 1e6, np.float32), np.ones(count, np.float32)
         distance = length[:, 0]
-        return way / length, distance, 1.0 / np.maximum(distance, np.float32(0.05)) ** 2
+        falloff = np.asarray(1 / np.square(np.maximum(distance, np.float32(0.05))), np.float32)
+        return way / length, distance, falloff
 
 
 def sample_lights(rng: np.random.Generator, camera: Camera) -> list[Light]:
@@ -123,11 +124,12 @@ def sample_lights(rng: np.random.Generator, camera: Camera) -> list[Light]:
 
 
 def _unit(vectors: Floats) -> Floats:
-    return vectors / _length(vectors)
+    return np.asarray(vectors / _length(vectors), np.float32)
 
 
 def _length(vectors: Floats) -> Floats:
-    return np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), np.float32(1e-12))[:, None]
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return np.asarray(np.maximum(np.sqrt(squares), np.float32(1e-12))[:, None], np.float32)
 
 
 def _triple(vector: NDArray[np.floating]) -> tuple[float, float, float]:

@@ -95,7 +95,7 @@ def render(
     scene = Scene(meshes)
     rows, columns = np.indices((height, width), dtype=np.float32).reshape(2, -1)
     directions = camera.rays(np.stack([columns + np.float32(0.5), rows + np.float32(0.5)], axis=1))
-    origins = np.broadcast_to(np.float32(camera.position), directions.shape)
+    origins = np.broadcast_to(np.asarray(camera.position, np.float32), directions.shape)
     behind = result.image.reshape(-1, 3)
     through = np.ones(height * width, np.float32)  # what each pixel's layers so far have let past
     colour = np.zeros((height * width, 3), np.float32)
@@ -115,7 +115,7 @@ def render(
         dense = np.where(surface.opacity >= _SOLID, np.float32(1), surface.opacity)
         seen = np.flatnonzero(dense > _INVISIBLE)
         part = _rows(surface, seen)
-        depth = (part.points - np.float32(camera.position)) @ forward
+        depth = (part.points - np.asarray(camera.position, np.float32)) @ forward
         flat.note(where[seen], hits, hit[seen], depth, dense[seen], through[where[seen]], part.normals)
         light = _lit(
             part, where[seen], hits.mesh[hit[seen]], depth, scene, lights, directions, rng, camera, ambient_rays
@@ -200,7 +200,7 @@ def _look_up(
     orders, parts = [], []
     for number in np.flatnonzero(np.bincount(owners, minlength=len(meshes))):
         at = np.flatnonzero(owners == number)
-        part = gather(meshes[number], hits, hit[at], starts, directions)
+        part = gather(meshes[int(number)], hits, hit[at], starts, directions)
         painter = painters.get(int(number))
         parts.append(part if painter is None else painter(part))
         orders.append(at)
@@ -269,7 +269,7 @@ def _smooth_edges(
         corner = np.array([[0.0, 0.5], [0.5, 0.0], [0.5, 0.5]])[number % 3]
         place = corner + 0.5 * rng.random((len(rows), 2))
         rays = camera.rays(np.stack([columns, rows], axis=1) + place)
-        hits = scene.first_hits(np.broadcast_to(np.float32(camera.position), rays.shape), rays)
+        hits = scene.first_hits(np.broadcast_to(np.asarray(camera.position, np.float32), rays.shape), rays)
         far = np.where(hits.mesh >= 0, hits.distance * (rays @ camera.axes[2].astype(np.float32)), np.float32(1e6))
         total += _nearest_colour(result, depth, rows, columns, hits.mesh, far, background)
     image = result.image.copy()

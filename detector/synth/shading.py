@@ -17,8 +17,8 @@ __all__ = ["Painter", "Surface", "bumped", "gather", "shade", "smooth", "visibil
 Floats = NDArray[np.float32]
 
 # How far light leaks round the terminator in skin, by channel: red travels farthest (mean free path, wrapped diffuse).
-_SKIN_WRAP = np.float32([0.30, 0.14, 0.08])
-_PLAIN_WRAP = np.float32([0.03, 0.03, 0.03])
+_SKIN_WRAP = np.asarray([0.30, 0.14, 0.08], np.float32)
+_PLAIN_WRAP = np.asarray([0.03, 0.03, 0.03], np.float32)
 # Shadow rays start this far above the surface, metres: over the facets of a smoothly shaded mesh.
 _LIFT = 0.004
 # Around what distance neighbouring things take light from the sky away, metres.
@@ -164,7 +164,7 @@ def smooth(values: Floats, group: NDArray[np.int16], depth: Floats, mask: NDArra
                 if dy == step and dx == step:
                     continue
                 window = np.s_[dy : dy + height, dx : dx + width]
-                near = np.abs(wide_depth[window] - depth) < np.float32(0.02 * step)
+                near = np.abs(wide_depth[window] - depth) < np.float32(0.01 * step) * np.maximum(depth, np.float32(2))
                 take = ((wide_key[window] == key) & near).astype(np.float32)
                 total += wide[window] * take[:, :, None]
                 weight += take
@@ -180,10 +180,10 @@ def bumped(surface: Surface, slope: Floats) -> Surface:
 
 def _sky(light: Light, normals: Floats, albedo: Floats, visible: Floats) -> Floats:
     up = (normals[:, 2:] + 1) / 2
-    towards = np.float32(light.direction) / max(float(np.linalg.norm(light.direction)), 1e-6)
+    towards = np.asarray(light.direction, np.float32) / max(float(np.linalg.norm(light.direction)), 1e-6)
     # A sky is brighter on one side: windows, the side of the sun.
     bright = 0.75 + 0.25 * (normals @ towards.astype(np.float32))[:, None]
-    from_around = (up * np.float32(light.colour) + (1 - up) * np.float32(light.ground)) * bright
+    from_around = (up * np.asarray(light.colour, np.float32) + (1 - up) * np.asarray(light.ground, np.float32)) * bright
     seen = visible[:, None]
     return np.asarray(np.float32(light.intensity) * from_around * seen / (1 - albedo * (1 - seen) * 0.9), np.float32)
 
