@@ -1,10 +1,11 @@
 """`Explanation`: how much each pixel of a picture matters to a score."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the command's help needs the names below, and no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["GRADIENT_METHODS", "METHODS", "OCCLUSION_METHODS", "Explanation"]
 
@@ -30,7 +31,7 @@ class Explanation:
         settings: what else the heat depends on: window and stride, in pixels of the network's frame.
     """
 
-    heat: NDArray[np.float32]
+    heat: "NDArray[np.float32]"
     score: float
     target: str
     method: str

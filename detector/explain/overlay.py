@@ -36,6 +36,8 @@ _STEPS = np.array(
 PICTURE_SHARE = 0.45
 # Colours that the heat is drawn with.
 TABLE = 256
+# Maps without averaging are drawn up to this percentile, which the legend says.
+FINE, FINE_TOP = ("guided-backprop", "deconvolution"), 99.5
 LEGEND_HEIGHT, BAR_HEIGHT, MARGIN, MIN_WIDTH = 56, 12, 8, 360
 
 
@@ -68,7 +70,9 @@ def overlay_png(image: NDArray[np.uint8], explanation: Explanation, boxes: NDArr
     heat = explanation.heat
     if boxes is not None:
         image, heat = hide(image, boxes), hide(heat, boxes)
-    low, high = min(0.0, float(heat.min())), float(heat.max())
+    # A few pixels at the edge of the network's padding would else leave a fine map dark.
+    fine = explanation.method in FINE
+    low, high = min(0.0, float(heat.min())), float(np.percentile(heat, FINE_TOP) if fine else heat.max())
     span = high - low or 1.0
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     table = colours(np.linspace(0, 1, TABLE)).astype(np.float32)
@@ -77,13 +81,13 @@ def overlay_png(image: NDArray[np.uint8], explanation: Explanation, boxes: NDArr
     height, width = heat.shape
     sheet = Image.new("RGB", (max(width, MIN_WIDTH), height + LEGEND_HEIGHT), "white")
     sheet.paste(Image.fromarray(np.rint(mixed).astype(np.uint8)), (0, 0))
-    _legend(sheet, explanation, height, low, low + span)
+    _legend(sheet, explanation, height, low, low + span, ">= " if fine else "")
     with io.BytesIO() as file:
         sheet.save(file, format="PNG")
         return file.getvalue()
 
 
-def _legend(sheet: Image.Image, explanation: Explanation, top: int, low: float, high: float) -> None:
+def _legend(sheet: Image.Image, explanation: Explanation, top: int, low: float, high: float, over: str) -> None:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
     title = f"{explanation.model}  {explanation.method}  {explanation.target}  score {explanation.score:.3f}"
     draw.text((MARGIN, top + 4), title.encode("ascii", "replace").decode(), fill="black", font=font)
@@ -92,4 +96,10 @@ def _legend(sheet: Image.Image, explanation: Explanation, top: int, low: float, 
     sheet.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (MARGIN, top + 20))
     for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
         value = low + share * (high - low)
-        draw.text((MARGIN + share * length, top + 36), f"{value:.3g}", fill="black", font=font, anchor=anchor)
+        draw.text(
+            (MARGIN + share * length, top + 36),
+            f"{over if share == 1 else ''}{value:.3g}",
+            fill="black",
+            font=font,
+            anchor=anchor,
+        )
