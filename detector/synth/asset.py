@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,9 @@ def read_asset(path: str | os.PathLike[str] | None = None) -> Asset:
     """
     file = weights_dir() / ASSET_NAME if path is None else path
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Read whole first: numpy leaves the file open when it is no archive.
+        content = io.BytesIO(Path(file).read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         text = json.loads(arrays["text"].tobytes())
         if text["version"] != _VERSION:
@@ -143,7 +146,16 @@ def read_asset(path: str | os.PathLike[str] | None = None) -> Asset:
             )
         _check_adult(text["macro_names"])
         return _unpack(arrays, text)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ModelError(
             f"the body asset must be readable; {file} is not ({error}); "
             "build it with python -m detector.synth.build_asset"

@@ -22,7 +22,8 @@ _UPRIGHT: NDArray[np.float64] = np.eye(3)
 MIN_HEIGHT = 1.40
 _STANDARD = Phenotype(sex=0.3, age=0.75)
 # A plain mannequin until a skin is put on.
-_SKIN, _LIPS, _AUREOLA, _WHITE = (0.52, 0.33, 0.24), (0.42, 0.18, 0.15), (0.34, 0.17, 0.13), (0.75, 0.73, 0.70)
+_SKIN, _LIPS, _AUREOLA, _MOUTH = (0.52, 0.33, 0.24), (0.42, 0.18, 0.15), (0.34, 0.17, 0.13), (0.2, 0.06, 0.06)
+_WHITE, _IRIS, _PUPIL = (0.75, 0.73, 0.70), (0.12, 0.07, 0.04), (0.01, 0.01, 0.01)
 _GLOSS_SKIN, _GLOSS_EYES = 0.25, 0.9
 
 
@@ -54,8 +55,8 @@ class BodyModel:
         self._asset = asset
         self._count = len(asset.weights)
         self._rows = {name: row for row, name in enumerate(asset.local_names)}
-        # Female bodies have no male anatomy: these vertices are used by no triangle, and are put here, inside.
-        self._anchor = int(np.argmax(asset.weights[:, 0] * ~asset.regions["male_anatomy"]))
+        # Female bodies have no male anatomy: those vertices are used by no triangle, and all lie at the mean of these.
+        self._crotch = asset.regions["genitalia"] & asset.regions["body"]
 
     @classmethod
     def load(cls) -> "BodyModel":
@@ -98,8 +99,11 @@ class BodyModel:
 
     @cached_property
     def rest(self) -> Floats:
-        """(V, 3) float32: the standard body at rest, at the split vertices."""
-        return self.shape(_STANDARD).vertices[self.source]
+        """(V, 3) float32: the standard body at rest, at the split vertices, male anatomy in its place."""
+        points = self._points(_STANDARD)[: self._count]
+        points[:, 2] -= points[self.regions["body"], 2].min()
+        rest: Floats = points[self.source].astype(np.float32)
+        return rest
 
     def triangles(self, *, male: bool) -> NDArray[np.int32]:
         """Return (T, 3) int32 over the split vertices, with or without male external anatomy."""
@@ -125,18 +129,15 @@ class BodyModel:
     @cached_property
     def _albedo(self) -> Floats:
         albedo = np.tile(np.array(_SKIN), (len(self.source), 1))
-        for name, colour in (("lips", _LIPS), ("aureola", _AUREOLA)):
+        for name, colour in (("lips", _LIPS), ("aureola", _AUREOLA), ("inside_mouth", _MOUTH)):
             share = self.masks[name][:, None]
             albedo = albedo * (1 - share) + np.array(colour) * share
-        albedo[self.regions["eyes"][self.source]] = _WHITE
+        for name, colour in (("eyes", _WHITE), ("iris", _IRIS), ("pupil", _PUPIL)):
+            albedo[self.regions[name][self.source]] = colour
         return albedo.astype(np.float32)
 
-    def shape(self, phenotype: Phenotype) -> Shaped:
-        """Return the body of a phenotype at rest.
-
-        Raises:
-            UsageError: for an unknown local change, or a body shorter than `MIN_HEIGHT`.
-        """
+    def _points(self, phenotype: Phenotype) -> NDArray[np.float64]:
+        """Return (V0 + J, 3) vertices and joint centres before they are checked and set on the ground."""
         weights = macro_weights(phenotype, self._asset.macro_names)
         points = self._asset.template.astype(np.float64)
         used = np.flatnonzero(weights)
@@ -148,17 +149,26 @@ class BodyModel:
                 raise UsageError(f"there is no local change {name!r}{nearest(name, self._rows)}")
             side = self._asset.local[self._rows[name], 0 if value >= 0 else 1]
             points += (abs(value) * SHAPE_STEP) * side
+        return points
+
+    def shape(self, phenotype: Phenotype) -> Shaped:
+        """Return the body of a phenotype at rest.
+
+        Raises:
+            UsageError: for an unknown local change, or a body shorter than `MIN_HEIGHT`.
+        """
+        points = self._points(phenotype)
         body = points[: self._count][self.regions["body"]]
         lowest, height = body[:, 2].min(), float(np.ptp(body[:, 2]))
         if height < MIN_HEIGHT:
             raise UsageError(
-                f"mannequins are adults only: a body must be at least {MIN_HEIGHT:.2f} m tall; this one would be "
-                f"{height:.2f} m; raise height or lower the local changes"
+                f"mannequins are adults only: a body must be at least {MIN_HEIGHT:.3f} m tall; this one would be "
+                f"{height:.3f} m; raise height or lower the local changes"
             )
         points[:, 2] -= lowest
         vertices = points[: self._count].astype(np.float32)
         if not phenotype.male:
-            vertices[self.regions["male_anatomy"]] = vertices[self._anchor]
+            vertices[self.regions["male_anatomy"]] = vertices[self._crotch].mean(axis=0)
         return Shaped(phenotype=phenotype, vertices=vertices, heads=points[self._count :], height=height)
 
     def pose(self, shaped: Shaped, rotations: Mapping[str, ArrayLike], root: ArrayLike = _UPRIGHT) -> Mesh:

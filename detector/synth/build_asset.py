@@ -39,10 +39,12 @@ _MASKS = {
 _PART_SHAPES = {
     "buttocks": "buttocks/buttocks-volume-incr",
     "belly": "stomach/stomach-pregnant-incr",
-    "brows": "eyebrows/eyebrows-trans-up",
 }
 # The body that regions and 3-D noise are measured on: nothing extreme.
 _STANDARD = Phenotype(sex=0.3, age=0.75)
+# How wide the inside of the mouth is made, by metres from the lips.
+_MOUTH_DISTANCES, _MOUTH_WIDTHS = (0.003, 0.012), (1.0, 0.5)
+_MARKED = 0.5
 _CUP = ("female-young-averagemuscle-averageweight-maxcup-averagefirmness",)
 
 
@@ -56,10 +58,25 @@ class _Rows:
         self.new = np.full(len(mesh.vertices), -1)
         self.new[self.kept] = np.arange(len(self.kept))
         self._heads = rig.heads
+        self._across = np.ones(len(self.kept))
 
     def take(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (N + J, 3) of an array over all vertices of the file."""
-        return np.concatenate([values[self.kept], [values[head].mean(axis=0) for head in self._heads]])
+        kept = values[self.kept]
+        kept[:, 0] *= self._across
+        return np.concatenate([kept, [values[head].mean(axis=0) for head in self._heads]])
+
+    def narrow_mouth(self, inside: NDArray[np.bool_], lips: NDArray[np.bool_], vertices: NDArray[np.float64]) -> None:
+        """Draw the inside of the mouth together, in the template and all shapes: in gaunt faces it pierces the cheeks.
+
+        Args:
+            inside: (N,) bool, the inside of the mouth.
+            lips: (N,) bool; near them nothing is moved, so that the slit between them stays as it is.
+            vertices: all vertices of the file.
+        """
+        points = vertices[self.kept]
+        away = np.linalg.norm(points[:, None] - points[lips][None], axis=2).min(axis=1)
+        self._across = np.where(inside, np.interp(away, _MOUTH_DISTANCES, _MOUTH_WIDTHS), 1.0)
 
 
 def _steps(offsets: NDArray[np.float64]) -> NDArray[np.int16]:
@@ -134,6 +151,13 @@ def build() -> Asset:
     mesh = read_mesh(folder)
     rig = read_rig(folder, mesh)
     rows, count = _Rows(mesh, rig), len(mesh.vertices)
+    source, uv_rows, quads = _split(mesh, rows)
+    uv = mesh.uv[uv_rows]
+    masks = _mask_values(folder, uv)
+    marked = {name: np.zeros(len(rows.kept), dtype=bool) for name in ("inside_mouth", "lips")}
+    for name, rows_marked in marked.items():
+        rows_marked[source[masks[name] > _MARKED]] = True
+    rows.narrow_mouth(marked["inside_mouth"], marked["lips"], mesh.vertices)
     macro_files, local_files = macro_targets(folder), local_targets(folder)
     template = rows.take(mesh.vertices)
     macro = np.stack([_steps(rows.take(read_target(path, count))) for path in macro_files.values()])
@@ -144,9 +168,6 @@ def build() -> Asset:
     local = np.stack([np.stack([_steps(rows.take(side)) for side in pair]) for pair in sides])
     weights = macro_weights(_STANDARD, tuple(macro_files))
     standard = template + SHAPE_STEP * np.tensordot(weights, macro.astype(np.float64), axes=1)
-    source, uv_rows, quads = _split(mesh, rows)
-    uv = mesh.uv[uv_rows]
-    masks = _mask_values(folder, uv)
     body, eyes, male = quads
     parts = {"standard": standard, "source": source, "body": body, "eyes": eyes, "male": male}
     return Asset(

@@ -22,8 +22,10 @@ _LIMBS = {
 }
 _SIDED = ("upper_arms", "lower_arms", "hands", "upper_legs", "lower_legs", "feet")
 # A vertex is in a part if the blend shape that makes the part larger moves it by this share of its largest move.
-_SHARES = {"breast": 0.3, "buttocks": 0.35, "belly": 0.25, "brows": 0.6}
+_SHARES = {"breast": 0.3, "buttocks": 0.35, "belly": 0.25}
 _MASK_SHARE = 0.5
+# Half angles seen from the middle of the eyeball, between the rings of the mesh: 22 and 11 degrees.
+_IRIS, _PUPIL = np.radians(26), np.radians(15)
 # Metres around the marked vertices, which are the innermost only.
 _CROTCH_REACH = 0.022
 
@@ -67,7 +69,7 @@ def surface_regions(
         normals: (N, 3).
         limbs: as from `limb_regions`.
         masks: (N,) texture masks at the vertices, in [0, 1].
-        moved: (N,) metres by which the blend shapes `breast`, `buttocks`, `belly` and `brows` move each vertex.
+        moved: (N,) metres by which the blend shapes `breast`, `buttocks` and `belly` move each vertex.
         groups: (N,) bool: `body`, `eyes` and `male` parts of the base mesh.
     """
     share = {name: move / move.max() > _SHARES[name] for name, move in moved.items()}
@@ -93,9 +95,9 @@ def surface_regions(
         "nails": (marked["fingernails"] | marked["toenails"]) & body,
         "ears": marked["ears"] & body,
         "mouth_inside": marked["inside_mouth"] & body,
-        "brows": share["brows"] & body & limbs["head"] & front,
     }
     regions["breast"] = regions["breast_left"] | regions["breast_right"]
+    regions |= _eye_regions(vertices, groups["eyes"])
     regions |= _hair_regions(vertices, limbs, marked, regions)
     return regions
 
@@ -103,6 +105,17 @@ def surface_regions(
 def _near(vertices: NDArray[np.floating], marked: NDArray[np.floating], reach: float) -> Bools:
     near: Bools = (np.linalg.norm(vertices[:, None] - marked[None], axis=2) < reach).any(axis=1)
     return near
+
+
+def _eye_regions(vertices: NDArray[np.floating], eyes: Bools) -> dict[str, Bools]:
+    """Return iris and pupil: the rings of each eyeball about its forward axis."""
+    angle = np.full(len(vertices), np.pi)
+    for side in (vertices[:, 0] > 0, vertices[:, 0] <= 0):
+        rows = np.flatnonzero(eyes & side)
+        ball = vertices[rows]
+        away = ball - (ball.min(axis=0) + ball.max(axis=0)) / 2
+        angle[rows] = np.arccos(-away[:, 1] / np.linalg.norm(away, axis=1))
+    return {"iris": eyes & (angle < _IRIS), "pupil": eyes & (angle < _PUPIL)}
 
 
 def _hair_regions(
@@ -113,6 +126,7 @@ def _hair_regions(
 ) -> dict[str, Bools]:
     """Return where hair grows: scalp, beard, chest, armpits, pubic hair."""
     x, y, z = vertices.T
+    side = np.abs(x)
     head = limbs["head"] & regions["body"]
     eyes = vertices[regions["eyes"]].mean(axis=0)
     top, rear = z[head].max(), y[head].max()
@@ -124,14 +138,17 @@ def _hair_regions(
     inside = marked["inside_mouth"]
     beard = (head | limbs["neck"]) & (z < nose_end) & (z > lips[:, 2].min() - 0.06) & (depth < 0.5)
     shoulder = vertices[limbs["upper_arms_left"]]
-    pits = (limbs["torso"] | limbs["upper_arms"]) & (np.abs(np.abs(x) - shoulder[:, 0].min()) < 0.03)
+    pits = (limbs["torso"] | limbs["upper_arms"]) & (np.abs(side - shoulder[:, 0].min()) < 0.022)
     crotch = regions["genitalia"] & regions["body"]
     middle = vertices[crotch]
     high = middle[:, 2].max()
-    pubic = (np.abs(x) < 0.075) & (z > high - 0.05) & (z < high + 0.07) & (y < middle[:, 1].mean() + 0.02)
+    pubic = (side < 0.075) & (z > high - 0.05) & (z < high + 0.07) & (y < middle[:, 1].mean() + 0.02)
+    above = z - eyes[2]
+    brows = head & (above > 0.012) & (above < 0.028) & (side > 0.012) & (side < 0.054) & (depth < 0.3)
     return {
+        "brows": brows,
         "scalp": head & (z > line) & ~regions["ears"] & ~inside,
-        "beard": beard & ~regions["lips"] & ~regions["ears"] & ~inside & ~regions["brows"],
-        "armpits": pits & (np.abs(z - shoulder[:, 2].max() + 0.13) < 0.045) & regions["body"],
+        "beard": beard & ~regions["lips"] & ~regions["ears"] & ~inside,
+        "armpits": pits & (np.abs(z - shoulder[:, 2].max() + 0.13) < 0.035) & regions["body"],
         "pubic": pubic & regions["body"] & (limbs["torso"] | limbs["upper_legs"]),
     }

