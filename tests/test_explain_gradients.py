@@ -197,6 +197,14 @@ def test_targets_and_models(files: dict[str, str]) -> None:
         load_explained(image, files["five"], "pron", "cpu")
     with pytest.raises(UsageError, match="occlusion"):
         load_explained(image, "nudenet-320n", None, "cpu")
+    one, many = (explain(picture((96, 128)), model=files["boxes"], method="grad-cam", above=t) for t in (None, 0.1))
+    assert one.score == many.score, "the score is that of the best anchor, whatever is summed"
+    assert not np.array_equal(one.heat, many.heat)
+    with pytest.raises(UsageError, match=r"\(0, 1\)"):
+        load_explained(image, files["boxes"], None, "cpu", 1.0)
+    for model, method in (("five", "grad-cam"), ("boxes", "occlusion")):
+        with pytest.raises(UsageError, match="anchors to sum"):
+            explain(image, model=files[model], method=method, above=0.5)
     with pytest.raises(UsageError, match="device"):
         load_explained(image, files["five"], None, "tpu")
 

@@ -28,6 +28,7 @@ def explain(
     stride: int = 16,
     batch_size: int = 32,
     device: str = "cpu",
+    above: float | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Explanation:
     """Say which parts of a picture a score hangs on.
@@ -44,6 +45,8 @@ def explain(
         stride: from one window to the next; at most `window`.
         batch_size: windows that are scored together.
         device: `cpu` or `cuda`, where the model is loaded here.
+        above: for a RetinaNet by gradients: explain the sum of all anchors that score at least this, in (0, 1), not
+            only the best one. Grad-CAM looks at the pyramid level of the best one either way.
         advance: called after each window, `window_count` times, or once for gradients.
 
     Raises:
@@ -64,9 +67,11 @@ def explain(
             raise UsageError(f"{method} must be given a model by name or file, to take gradients; got {model.name}")
         from detector.explain.gradients import gradient_map
 
-        found = gradient_map(picture, model, method, target, device)
+        found = gradient_map(picture, model, method, target, device, above)
         advance()
         return found
+    if above is not None:
+        raise UsageError(f"above must be given for gradients of a RetinaNet only; {method} has no anchors to sum")
     scorer = load_scorer(model, device=device) if isinstance(model, str) else model
     score, named = score_of(scorer, target)
     size = frame_size(scorer, picture.image_size)

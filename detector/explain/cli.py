@@ -33,6 +33,7 @@ ALSO_HIDDEN = ("ANUS_EXPOSED",)
 @click.option("--target", metavar="CLASS", help="Explain this class's score, not the model's own.")
 @click.option("--window", type=click.IntRange(1), default=64, metavar="N", help="Side of the window.  [64]")
 @click.option("--stride", type=click.IntRange(1), default=16, metavar="N", help="From window to window.  [16]")
+@click.option("--above", type=float, metavar="T", help="By gradients: sum a RetinaNet's anchors from T up.  [best]")
 @click.option("--show-parts", is_flag=True, help="Leave the parts that a detector finds as they are.")
 @click.option("--json", "json_path", type=FILE, metavar="FILE", help="Write score and heat as JSON.")
 @click.option("--npy", "npy_path", type=FILE, metavar="FILE", help="Write the heat as a NumPy array.")
@@ -99,7 +100,7 @@ def _explain(picture: "Picture", options: dict[str, Any]) -> "Explanation":
     from detector.explain.api import explain, window_count
     from detector.scorers import load_scorer
 
-    chosen = {key: options[key] for key in ("method", "target", "window", "stride", "device")}
+    chosen = {key: options[key] for key in ("method", "target", "window", "stride", "device", "above")}
     if options["method"] not in OCCLUSION_METHODS:
         return explain(picture, model=options["model"], **chosen)
     scorer = load_scorer(options["model"], device=options["device"])

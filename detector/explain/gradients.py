@@ -17,14 +17,16 @@ from detector.picture import Picture
 __all__ = ["attribute", "gradient_map"]
 
 
-def gradient_map(picture: Picture, model: str, method: str, target: str | None, device: str) -> Explanation:
+def gradient_map(
+    picture: Picture, model: str, method: str, target: str | None, device: str, above: float | None = None
+) -> Explanation:
     """Explain a picture by gradients; arguments and errors as for `detector.explain.api.explain`."""
-    explained = load_explained(picture, model, target, device)
+    explained = load_explained(picture, model, target, device, above)
     heat = attribute(explained, method)
     with torch.no_grad():
-        score = float(explained.network(explained.inputs).sigmoid()[0])
+        score = float(explained.network.score(explained.inputs)[0])
     source = _to_source(heat, explained.box, picture.image_size)
-    settings = {"frame_size": list(explained.content)}
+    settings: dict[str, Any] = {"frame_size": list(explained.content), "above": above}
     return Explanation(
         heat=source, score=score, target=explained.target, method=method, model=explained.name, settings=settings
     )

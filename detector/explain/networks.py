@@ -1,5 +1,6 @@
 """Our torch networks as explanations need them: one number out, its input, the layer for Grad-CAM, the way back."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class Explained:
     """A network and a picture, ready for gradients.
 
     Attributes:
-        network: in evaluation mode; gives (B,) logits of the target's score from `inputs`.
+        network: a `LogOdds` or a `BestAnchor` in evaluation mode; what gradients are taken of.
         layer: of it, that Grad-CAM looks at.
         inputs: (1, 3, h, w) float32, of the look that scores highest.
         box: (left, upper, right, lower) in source pixels, fractional: where `content` lies in the picture.
@@ -45,7 +46,7 @@ class Explained:
         name: of the model.
     """
 
-    network: nn.Module
+    network: Any
     layer: nn.Module
     inputs: Tensor
     box: tuple[float, float, float, float]
@@ -70,6 +71,10 @@ class LogOdds(nn.Module):
         others = [index for index in range(logits.shape[1]) if index not in self.classes]
         return logits[:, self.classes].logsumexp(dim=1) - logits[:, others].logsumexp(dim=1)
 
+    def score(self, images: Tensor) -> Tensor:
+        """Return (B,) the probability of the classes together."""
+        return self(images).sigmoid()
+
 
 class BestAnchor(nn.Module):
     """The highest logit of some classes over all anchors; with a threshold, the sum of those at or above it."""
@@ -80,15 +85,24 @@ class BestAnchor(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B,); the highest one where none reaches the threshold."""
-        logits = self.network(images)[0][:, :, self.classes].flatten(1)
+        logits = self._logits(images)
         best = logits.max(dim=1).values
         if self.min_logit is None:
             return best
         above = logits >= self.min_logit
         return torch.where(above.any(dim=1), torch.where(above, logits, 0.0).sum(dim=1), best)
 
+    def score(self, images: Tensor) -> Tensor:
+        """Return (B,) the highest score, in [0, 1], whatever is summed."""
+        return self._logits(images).max(dim=1).values.sigmoid()
 
-def load_explained(picture: Picture, model: str, target: str | None, device: str) -> Explained:
+    def _logits(self, images: Tensor) -> Tensor:
+        return self.network(images)[0][:, :, self.classes].flatten(1)
+
+
+def load_explained(
+    picture: Picture, model: str, target: str | None, device: str, above: float | None = None
+) -> Explained:
     """Load a network and bring a picture to it.
 
     Args:
@@ -96,6 +110,7 @@ def load_explained(picture: Picture, model: str, target: str | None, device: str
         model: `open-nsfw` or a weight file of ours.
         target: a class; None for all that are not safe for work.
         device: `cpu` or `cuda`.
+        above: of a RetinaNet, explain the sum of all anchors that score at least this, in (0, 1); None: the best one.
 
     Raises:
         UsageError: for a model that torch cannot run here, or an unknown target or device.
@@ -106,8 +121,11 @@ def load_explained(picture: Picture, model: str, target: str | None, device: str
         raise UsageError(f"a device must be one of {', '.join(DEVICES)}; got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("the device cuda must be usable by torch; it is not here; use device='cpu'")
+    if above is not None and not 0 < above < 1:
+        raise UsageError(f"the lowest score of the anchors to explain must lie in (0, 1); got {above}")
     where = torch.device(device)
     if model == OPEN_NSFW:
+        _refuse(above, model)
         return _open_nsfw(picture, target, where)
     if not model.endswith(".safetensors"):
         raise UsageError(
@@ -118,8 +136,14 @@ def load_explained(picture: Picture, model: str, target: str | None, device: str
     try:
         read_file_header(data, model, task="classify")
     except ModelError:
-        return _retinanet(picture, data, model, target, where)
+        return _retinanet(picture, data, model, target, where, above)
+    _refuse(above, model)
     return _classifier(picture, data, model, target, where)
+
+
+def _refuse(above: float | None, model: str) -> None:
+    if above is not None:
+        raise UsageError(f"above must be given for a RetinaNet only; {model} has no anchors to sum")
 
 
 def _open_nsfw(picture: Picture, target: str | None, device: torch.device) -> Explained:
@@ -159,7 +183,9 @@ def _last_map(body: nn.Module) -> nn.Module:
     return parts[-1]
 
 
-def _retinanet(picture: Picture, data: bytes, path: str, target: str | None, device: torch.device) -> Explained:
+def _retinanet(
+    picture: Picture, data: bytes, path: str, target: str | None, device: torch.device, above: float | None
+) -> Explained:
     model, info = parse_weights(data, path)
     network = with_relu_modules(model.eval()).to(device)
     own = target is None or target.lower() == OWN_SCORE
@@ -179,8 +205,9 @@ def _retinanet(picture: Picture, data: bytes, path: str, target: str | None, dev
     limits = torch.tensor([[width, height, width, height]] * len(prepared), dtype=torch.float32)
     best = _highest(scored, to_input(pixels.to(device), limits.to(device)))
     layer = _level_layer(network, _level_of_best(network, best, classes))
+    summed = scored if above is None else BestAnchor(network, classes, math.log(above / (1 - above))).eval()
     box = (0.0, 0.0, float(picture.image_size[1]), float(picture.image_size[0]))
-    return Explained(scored, layer, best, box, plan.content, OWN_SCORE if own else wanted[0], Path(path).stem)
+    return Explained(summed, layer, best, box, plan.content, OWN_SCORE if own else wanted[0], Path(path).stem)
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ PICTURE_SHARE = 0.45
 TABLE = 256
 # Maps without averaging are drawn up to this percentile, which the legend says.
 FINE, FINE_TOP = ("guided-backprop", "deconvolution"), 99.5
-LEGEND_HEIGHT, BAR_HEIGHT, MARGIN, MIN_WIDTH = 56, 12, 8, 360
+LEGEND_HEIGHT, BAR_HEIGHT, MARGIN, MIN_WIDTH, LEGEND_WIDTH = 56, 12, 8, 360, 450
 
 
 def colours(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -79,25 +79,29 @@ def overlay_png(image: NDArray[np.uint8], explanation: Explanation, boxes: NDArr
     steps = np.clip(np.rint((heat - low) * ((TABLE - 1) / span)), 0, TABLE - 1).astype(np.intp)
     mixed = PICTURE_SHARE * grey[:, :, None] + (1 - PICTURE_SHARE) * table[steps]
     height, width = heat.shape
-    sheet = Image.new("RGB", (max(width, MIN_WIDTH), height + LEGEND_HEIGHT), "white")
+    # As large for the eye on a large picture.
+    scale = max(1, width // LEGEND_WIDTH)
+    sheet = Image.new("RGB", (max(width, MIN_WIDTH), height + scale * LEGEND_HEIGHT), "white")
     sheet.paste(Image.fromarray(np.rint(mixed).astype(np.uint8)), (0, 0))
-    _legend(sheet, explanation, height, low, low + span, ">= " if fine else "")
+    _legend(sheet, explanation, height, scale, (low, low + span), ">= " if fine else "")
     with io.BytesIO() as file:
         sheet.save(file, format="PNG")
         return file.getvalue()
 
 
-def _legend(sheet: Image.Image, explanation: Explanation, top: int, low: float, high: float, over: str) -> None:
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+def _legend(
+    sheet: Image.Image, explanation: Explanation, top: int, scale: int, ends: tuple[float, float], over: str
+) -> None:
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(10 * scale)
     title = f"{explanation.model}  {explanation.method}  {explanation.target}  score {explanation.score:.3f}"
-    draw.text((MARGIN, top + 4), title.encode("ascii", "replace").decode(), fill="black", font=font)
+    draw.text((MARGIN, top + 4 * scale), title.encode("ascii", "replace").decode(), fill="black", font=font)
     length = sheet.width - 2 * MARGIN
-    bar = np.tile(colours(np.linspace(0, 1, length)), (BAR_HEIGHT, 1, 1))
-    sheet.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (MARGIN, top + 20))
+    bar = np.tile(colours(np.linspace(0, 1, length)), (scale * BAR_HEIGHT, 1, 1))
+    sheet.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (MARGIN, top + 20 * scale))
     for share, anchor in ((0.0, "la"), (0.5, "ma"), (1.0, "ra")):
-        value = low + share * (high - low)
+        value = ends[0] + share * (ends[1] - ends[0])
         draw.text(
-            (MARGIN + share * length, top + 36),
+            (MARGIN + share * length, top + 36 * scale),
             f"{over if share == 1 else ''}{value:.3g}",
             fill="black",
             font=font,
