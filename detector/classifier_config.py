@@ -1,5 +1,6 @@
 """What a whole-picture classifier is made of: frozen settings that travel with its weights. No torch in this file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -75,8 +76,12 @@ class ClassifierPreprocessing:
             raise UsageError(
                 f"preprocessing.fit must be one of {', '.join(fits)}; got {self.fit!r}{nearest(self.fit, fits)}"
             )
-        if not all(value > 0 for value in self.std):
-            raise UsageError(f"preprocessing.std must be three positive numbers; got {list(self.std)}")
+        # Infinity would do for a std: every picture would be the same grey.
+        if not all(0 < value < math.inf for value in self.std) or not all(map(math.isfinite, self.mean)):
+            raise UsageError(
+                "preprocessing.std must be three positive numbers, preprocessing.mean three finite ones; "
+                f"got {list(self.std)} and {list(self.mean)}"
+            )
         if not 0 <= self.resize <= 4096:
             raise UsageError(f"preprocessing.resize must lie in [0, 4096]; got {self.resize}")
 

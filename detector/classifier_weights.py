@@ -12,10 +12,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from detector.atomic import write_atomic
 from detector.classifier import Classifier, build_classifier, from_torchvision_classifier
 from detector.classifier_config import ClassifierConfig, classifier_config_from_dict, classifier_config_to_dict
 from detector.errors import ModelError, UsageError
-from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack, write_bytes
+from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack
 
 __all__ = ["ClassifierInfo", "load_classifier", "parse_classifier", "read_start", "save_classifier", "start_from"]
 
@@ -75,7 +76,7 @@ def save_classifier(
         classes=model.config.classes,
         metadata=dict(metadata or {}),
     )
-    write_bytes(Path(path), data)
+    write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -4,6 +4,7 @@ The defaults are ours. `torchvision_config` and `keras_retinanet_config` give wh
 weights mean the same here. No torch in this file.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -29,8 +30,11 @@ __all__ = [
 LEVELS = (3, 4, 5, 6, 7)
 STRIDES = tuple(2**level for level in LEVELS)
 
+# Far beyond any use, and small enough that a weight file from a stranger cannot ask for more memory than there is.
+_MOST_SIDE, _MOST_CHANNELS, _MOST_ANCHORS = 8192, 4096, 64
+
 _CHOICES = {
-    "backbone": ("resnet18", "resnet50", "resnet101"),
+    "backbone": ("resnet18", "resnet50", "resnet50_thin", "resnet101"),
     "norm": ("batch", "frozen", "group"),
     "head_norm": ("none", "group"),
     "p6_from": ("c5", "p5"),
@@ -71,14 +75,16 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         _check_choice("preprocessing.colour", self.colour, ("RGB", "BGR"))
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in (*self.std, self.scale)):
+        # Infinity would do for a std: every picture would be the same grey, and nothing ever found.
+        positive = all(0 < value < math.inf for value in (*self.std, self.scale))
+        if len(self.mean) != 3 or len(self.std) != 3 or not positive or not all(map(math.isfinite, self.mean)):
             raise UsageError(
-                "preprocessing must have three means, three positive stds and a positive scale; "
+                "preprocessing must have three finite means, three positive stds and a positive scale; "
                 f"got {self.mean}, {self.std} and {self.scale}"
             )
         sides = [self.long_side, self.multiple, *([] if self.short_side is None else [self.short_side])]
-        if min(sides) < 1:
-            raise UsageError(f"long_side, short_side and multiple must be at least 1; got {sides}")
+        if not all(1 <= side <= _MOST_SIDE for side in sides):
+            raise UsageError(f"long_side, short_side and multiple must lie in [1, {_MOST_SIDE}]; got {sides}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +92,8 @@ class ModelConfig:
     """The network: everything that decides what a weight file's numbers mean.
 
     Attributes:
-        backbone: `resnet18`, `resnet50` or `resnet101`.
+        backbone: `resnet18`, `resnet50` or `resnet101`; or `resnet50_thin`, open_nsfw's (half the filters, the stride
+            in the first 1x1 convolution, batch norms folded away: norm `frozen`).
         num_classes: K; no background class.
         norm: of the backbone: `batch`, `frozen` (batch norm with constants) or `group` (32 groups).
         norm_eps: the epsilon of that norm.
@@ -132,24 +139,37 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             _check_choice(name, getattr(self, name), choices)
-        if self.num_classes < 1 or self.fpn_channels < 1 or not self.norm_eps > 0:
+        widths = (self.num_classes, self.fpn_channels)
+        if not all(1 <= width <= _MOST_CHANNELS for width in widths) or not 0 < self.norm_eps < math.inf:
             raise UsageError(
-                "num_classes and fpn_channels must be at least 1 and norm_eps positive; "
+                f"num_classes and fpn_channels must lie in [1, {_MOST_CHANNELS}] and norm_eps be positive; "
                 f"got {self.num_classes}, {self.fpn_channels} and {self.norm_eps}"
             )
         if self.head_norm == "group" and self.fpn_channels % 32:
             raise UsageError(f"fpn_channels must be a multiple of 32 with head_norm group; got {self.fpn_channels}")
         if self.stride_in_1x1 and self.backbone == "resnet18":
             raise UsageError("stride_in_1x1 must be false for resnet18: its blocks have no 1x1 convolution")
+        if self.backbone == "resnet50_thin":
+            self._check_thin()
         if len(self.anchor_sizes) != len(LEVELS) or len(self.box_std) != 4:
             raise UsageError(
                 f"anchor_sizes must hold {len(LEVELS)} values and box_std 4; got {self.anchor_sizes}, {self.box_std}"
             )
         positive = (*self.anchor_sizes, *self.anchor_ratios, *self.anchor_scales, *self.box_std)
-        if not self.anchor_ratios or not self.anchor_scales or not all(value > 0 for value in positive):
+        finite = all(0 < value < math.inf for value in positive) and math.isfinite(self.anchor_offset)
+        if not 1 <= self.num_anchors <= _MOST_ANCHORS or not finite:
             raise UsageError(
-                "anchor_sizes, anchor_ratios, anchor_scales and box_std must be positive, none empty; "
+                "anchor_sizes, anchor_ratios, anchor_scales and box_std must be positive, none empty, anchor_offset "
+                f"finite, and a location have at most {_MOST_ANCHORS} anchors; "
                 f"got {self.anchor_sizes}, {self.anchor_ratios}, {self.anchor_scales} and {self.box_std}"
+            )
+
+    def _check_thin(self) -> None:
+        if self.norm != "frozen" or not self.stride_in_1x1 or self.same_padding or self.preprocessing.multiple % 32:
+            raise UsageError(
+                "resnet50_thin must have norm frozen, stride_in_1x1 true, same_padding false, and a "
+                "preprocessing.multiple that 32 divides (its pooling drops the last column of an odd side); got "
+                f"{self.norm}, {self.stride_in_1x1}, {self.same_padding} and {self.preprocessing.multiple}"
             )
 
     @property

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from detector.errors import ModelError, OutputError
+from detector.errors import ModelError
 from detector.quantise import dequantise, quantise
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "read_bytes",
     "read_file_header",
     "unpack",
-    "write_bytes",
 ]
 
 # The header's `format` and `version`: what this code writes, and the only thing it reads.
@@ -101,26 +99,6 @@ def pack(
     return data
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that a reader, or a crash, never meets half a file.
-
-    Raises:
-        OutputError: when it cannot be written.
-    """
-    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"the weights must be writable to {path}; they are not ({error.strerror or error})"
-        ) from error
-
-
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return a weight file's bytes.
 
@@ -141,6 +119,8 @@ def _strings(data: bytes, name: str) -> dict[str, str]:
             raise ValueError(f"its header claims {length} bytes of {len(data)}")
         table = json.loads(data[8 : 8 + length])
         found = table.get("__metadata__", {})
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise ValueError("its `__metadata__` is no table of texts")
     except (struct.error, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"weights must be a safetensors file; {name} is not ({error})") from error
     if found.get("format") != FORMAT or found.get("version") != VERSION:
@@ -148,7 +128,7 @@ def _strings(data: bytes, name: str) -> dict[str, str]:
             f"{name} must say format {FORMAT!r}, version {VERSION}, in its header; it says {found.get('format')!r}, "
             f"{found.get('version')!r}; convert foreign weights with: detector import-weights"
         )
-    return dict(found)
+    return found
 
 
 def read_file_header(data: bytes, name: str, *, task: str) -> FileHeader:
@@ -172,7 +152,7 @@ def read_file_header(data: bytes, name: str, *, task: str) -> FileHeader:
         if not isinstance(values["metadata"], dict):
             raise ValueError("`metadata` is no table")
         return FileHeader(storage=header["storage"], sha256=hashlib.sha256(data).hexdigest(), **values)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{name} must say `config`, `classes`, `storage` and `metadata` in its header; what it says is not "
             f"understood ({error}); upgrade retina-censor, or take another file"

@@ -4,24 +4,16 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from detector.atomic import write_atomic
 from detector.classes import CLASSES, canonical_class
 from detector.errors import ModelError, UsageError
 from detector.retinanet import RetinaNet, build_retinanet
 from detector.retinanet_config import ModelConfig, model_config_from_dict, model_config_to_dict
-from detector.weight_file import (
-    check_tensors,
-    float_state,
-    pack,
-    read_bytes,
-    read_file_header,
-    unpack,
-    write_bytes,
-)
+from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack
 
 __all__ = ["WeightsInfo", "load_weights", "parse_weights", "read_weights_info", "save_weights"]
 
@@ -100,7 +92,7 @@ def save_weights(
         classes=classes,
         metadata=extra,
     )
-    write_bytes(Path(path), data)
+    write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -60,6 +60,8 @@ def weights(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"preprocessing": {"resize": 200}}, "at least model.input_size"),
         ({"preprocessing": {"fit": "sqash"}}, "the nearest is squash"),
         ({"preprocessing": {"std": [1.0, 1.0, 0.0]}}, "three positive numbers"),
+        ({"preprocessing": {"std": [1.0, 1.0, float("inf")]}}, "three positive numbers"),
+        ({"preprocessing": {"mean": [1.0, 1.0, float("nan")]}}, "three finite ones"),
         ({"inputsize": 3}, "the nearest is input_size"),
     ],
 )

@@ -1,6 +1,7 @@
 # ruff: noqa: E402 — torch may not be there: without it these tests are skipped.
 """Our RetinaNet against torchvision's on the same weights, and against TensorFlow's rules where those are asked for."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -266,7 +267,13 @@ def test_config_travels_through_json_and_toml(root: Path) -> None:
         ({"backbone": "resnet51"}, "backbone must be one of"),
         ({"preprocessing": {"colour": "RBG"}}, r"colour must be one of RGB, BGR"),
         ({"preprocessing": {"std": [1.0, 0.0, 1.0]}}, "positive stds"),
-        ({"num_classes": 0}, "num_classes and fpn_channels must be at least 1"),
+        ({"preprocessing": {"std": [1.0, math.inf, 1.0]}}, "positive stds"),
+        ({"preprocessing": {"mean": [1.0, math.nan, 1.0]}}, "finite means"),
+        ({"preprocessing": {"long_side": 10**9}}, "long_side, short_side and multiple must lie in"),
+        ({"num_classes": 0}, "num_classes and fpn_channels must lie in"),
+        ({"fpn_channels": 2**40}, "num_classes and fpn_channels must lie in"),
+        ({"anchor_offset": math.inf}, "anchor_offset finite"),
+        ({"anchor_scales": [1.0] * 1000}, "at most 64 anchors"),
         ({"anchor_scales": []}, "none empty"),
         ({"anchor_sizes": [1.0]}, "must hold 5 values"),
         ({"backbone": "resnet18", "stride_in_1x1": True}, "no 1x1 convolution"),

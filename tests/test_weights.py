@@ -132,6 +132,11 @@ def test_broken_storage_is_refused(stored: dict[str, Any], message: str) -> None
             "1 are missing .'body.conv1.weight'.*1 unknown .'other'",
         ),
         (lambda h: h["body.conv1.weight"].update(shape=[32, 6, 7, 7]), "1 of another shape"),
+        (lambda h: h.update(__metadata__=[]), "no table of texts"),
+        (lambda h: h.update(__metadata__=None), "no table of texts"),
+        (lambda h: h["__metadata__"].update(task=["detect"]), "no table of texts"),
+        (lambda h: h["__metadata__"].update(config="[" * 100_000), "`config`, `classes`"),
+        (lambda h: h["__metadata__"].update(config='{"fpn_channels": 1099511627776}'), r"lie in \[1, 4096\]"),
     ],
 )
 def test_files_that_are_not_understood_are_refused(saved: Path, change: Any, message: str) -> None:
@@ -150,10 +155,10 @@ def test_files_that_were_cut_or_are_something_else_are_refused(saved: Path, cut:
 def test_paths_that_cannot_be_read_or_written(model: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="must be readable"):
         load_weights(tmp_path / "none.safetensors")
-    with pytest.raises(OutputError, match="must be writable"):
+    with pytest.raises(OutputError, match="folder of the output must exist"):
         save_weights(tmp_path / "no" / "folder.safetensors", model)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match="must be writable"):
+    with pytest.raises(OutputError, match="must be a file"):
         save_weights(tmp_path / "folder", model)
     assert os.listdir(tmp_path) == ["folder"]
 

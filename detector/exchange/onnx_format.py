@@ -17,6 +17,9 @@ METADATA_KEY = "retina_censor"
 # The layout of the metadata that this code reads.
 FORMAT_VERSION = 1
 
+# What is written is 128 or 1; a file that asks for more than this would only ask for memory.
+_MOST_STEP = 1024
+
 # ModelProto.metadata_props in onnx.proto, and key and value of one of its entries.
 _METADATA_FIELD, _KEY_FIELD, _VALUE_FIELD = 14, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -43,6 +46,8 @@ class OnnxHeader:
     def __post_init__(self) -> None:
         if len(self.class_names) != self.config.num_classes or len(set(self.class_names)) != len(self.class_names):
             raise UsageError(f"class_names must be {self.config.num_classes} different names; got {self.class_names}")
+        if not 1 <= self.step <= _MOST_STEP:
+            raise UsageError(f"step must lie in [1, {_MOST_STEP}]; got {self.step}")
 
     def as_quantized(self) -> "OnnxHeader":
         """Return the header of the 8-bit version."""
@@ -81,7 +86,7 @@ class OnnxHeader:
                 quantized=bool(table["quantized"]),
                 extra={str(key): str(value) for key, value in table["extra"].items()},
             )
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
             raise ModelError(
                 f"{what} must be a RetinaNet written by `detector export`; its metadata cannot be read ({error})"
             ) from error
