@@ -18,6 +18,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from detector.anchors import anchors_for
 from detector.errors import UsageError
 from detector.retinanet_config import ModelConfig
+from detector.thin_body import ThinBody
 
 __all__ = ["ModelConfig", "RetinaNet", "anchors_for", "build_retinanet", "fold_batch_norm", "from_torchvision_state"]
 
@@ -91,6 +92,8 @@ def _norm_layer(config: ModelConfig) -> Callable[[int], nn.Module]:
 
 def _body(config: ModelConfig) -> tuple[nn.Module, list[int]]:
     """Return the ResNet up to c5, and the channels of c3, c4 and c5."""
+    if config.backbone == "resnet50_thin":
+        return ThinBody(), list(ThinBody.channels)
     build = getattr(torchvision.models, config.backbone)
     # A residual branch starts at zero where the norm has a weight to learn: 101 layers from scratch start as few.
     resnet = build(weights=None, norm_layer=_norm_layer(config), zero_init_residual=config.norm != "frozen")

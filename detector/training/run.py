@@ -25,6 +25,7 @@ import torch
 
 from detector.errors import UsageError
 from detector.retinanet import RetinaNet, build_retinanet
+from detector.thin_body import ThinBody
 from detector.training.annotations import read_annotations
 from detector.training.config import RunConfig
 from detector.training.dataset import TrainingSet, ValidationSet, batch_positions, loader
@@ -34,6 +35,9 @@ from detector.training.loop import BEST, LAST, Loop, Result, Say, check_batch, c
 from detector.weights import load_weights, save_weights
 
 __all__ = ["BEST", "LAST", "Result", "Run", "main", "train"]
+
+# In the place of a path in train.init: open_nsfw's stages, taught on photographs, for the backbone `resnet50_thin`.
+OPEN_NSFW = "open-nsfw"
 
 
 class Run(Loop):
@@ -52,7 +56,7 @@ class Run(Loop):
         torch.manual_seed(train.seed)
         model = build_retinanet(config.model)
         if train.init:
-            say(_initialise(model, Path(train.init)))
+            say(_from_open_nsfw(model) if train.init == OPEN_NSFW else _initialise(model, Path(train.init)))
         self.engine: Engine = Engine(model=model, config=config, group=group, total=self.total, dtype=dtype)
         self.begin()
 
@@ -112,6 +116,16 @@ class Run(Loop):
             "classes": list(self.config.data.classes),
         }
         save_weights(path, self.engine.judged, config=self.config.model, metadata=metadata)
+
+
+def _from_open_nsfw(model: RetinaNet) -> str:
+    """Copy open_nsfw's stages into the backbone; return what to say about it."""
+    if not isinstance(model.body, ThinBody):
+        raise UsageError(
+            f'train.init = "{OPEN_NSFW}" needs model.backbone = "resnet50_thin"; got {model.config.backbone}'
+        )
+    model.body.load_state_dict(ThinBody.pretrained().state_dict())
+    return f"init: the backbone from {OPEN_NSFW}; random: fpn and head"
 
 
 def _initialise(model: RetinaNet, path: Path) -> str:
