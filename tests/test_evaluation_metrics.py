@@ -2,6 +2,7 @@ import contextlib
 import copy
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,13 @@ def test_classes_can_be_chosen(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"images": []}, "at least one picture"),
-        ({"images": [{"id": 1, "file_name": "../x.png"}]}, "must lie in the folder of pictures"),
+        ({"images": [{"id": 1, "file_name": "../x.png"}]}, "inside the folder of pictures"),
+        ({"images": [{"id": "one", "file_name": "x.png"}]}, "something is missing or of another type"),
+        ({"images": [{"id": 1, "file_name": "x.png", "width": float("inf")}]}, "of another type"),
+        ({"categories": [{"id": "x", "name": "BELLY"}]}, "of another type"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": ["a", 1, 5, 5]}]}, "of another type"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [10**400, 1, 5, 5]}]}, "of another type"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "area": math.nan}]}, "area must be"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 0, 5]}]}, "positive size"),
         ({"annotations": [{"image_id": 1, "category_id": 9, "bbox": [1, 1, 5, 5]}]}, "must be listed"),
         ({"annotations": [{"image_id": 1, "category_id": 1}]}, "something is missing"),
@@ -240,6 +247,14 @@ def test_annotations_that_are_not_understood_are_refused(tmp_path: Path, change:
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match=message):
         read_truth(path)
-    path.write_text("{")
-    with pytest.raises(InputError, match="readable JSON"):
-        read_truth(path)
+    for text in ("{", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(InputError, match="must be JSON"):
+            read_truth(path)
+
+
+def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
+    path = write_truth(tmp_path, {1: []})
+    digest = read_truth(path).digest
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_truth(path).digest == digest

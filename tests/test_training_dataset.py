@@ -82,6 +82,7 @@ def test_crowds_and_unsure_parts_are_ignored(tmp_path: Path, field: str) -> None
         (lambda t: t["annotations"][0].update(bbox=[1, 1, 0, 5]), InputError, r"annotation 0 must have a bbox"),
         (lambda t: t["annotations"][0].update(bbox=[1, 1, float("nan"), 5]), InputError, r"must have a bbox"),
         (lambda t: t["annotations"][0].update(bbox="box"), InputError, r"bbox"),
+        (lambda t: t["annotations"][0].update(bbox=[10**400, 1, 5, 5]), InputError, r"OverflowError"),
         (lambda t: t["annotations"][0].update(image_id=8), InputError, r"listed picture and category; got 8, 3"),
         (lambda t: t["annotations"][0].update(category_id=8), InputError, r"listed picture and category; got 7, 8"),
         (lambda t: t["categories"].pop(), UsageError, r"it has none for BUTTOCKS_EXPOSED"),

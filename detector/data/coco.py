@@ -281,7 +281,8 @@ def _is_id(value: Any) -> TypeGuard[int]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """JSON's whole numbers have any length; one that no float can hold is no coordinate."""
+    return isinstance(value, float) or (_is_id(value) and abs(value) < 1 << 63)
 
 
 def _dumps(record: Mapping[str, Any]) -> str:

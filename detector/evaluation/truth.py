@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.classes import canonical_class, canonical_classes
+from detector.data.coco import picture_path, read_json
 from detector.errors import InputError, UsageError
 
 __all__ = ["Truth", "read_truth"]
@@ -47,10 +48,7 @@ def read_truth(path: Path, *, classes: Sequence[str] | None = None) -> Truth:
         InputError: when the file cannot be read, or says something that cannot be evaluated.
         UsageError: for a class that is unknown or that the file has no category for.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"the annotations must be a readable JSON file; {path} is not: {error}") from error
+    table = read_json(path)
     try:
         by_id = _categories(table["categories"])
         names = tuple(by_id.values()) if classes is None else canonical_classes(classes)
@@ -62,7 +60,9 @@ def read_truth(path: Path, *, classes: Sequence[str] | None = None) -> Truth:
         if len(known) != len(images) or not images:
             raise InputError(f"{path.name} must list at least one picture, each id once; it lists {len(images)}")
         notes = [_annotation(note, by_id, known) for note in table["annotations"]]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (UsageError, InputError):
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{path.name} must be COCO: images, annotations (bbox, category_id, image_id) and categories; "
             f"something is missing or of another type ({type(error).__name__}: {error})"
@@ -101,11 +101,9 @@ def _categories(table: Sequence[Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _image(image: Mapping[str, Any]) -> dict[str, Any]:
-    name = str(image["file_name"])
-    if PurePosixPath(name).is_absolute() or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise InputError(f"a picture's file_name must lie in the folder of pictures; got {name!r}")
+    picture_path(Path(), image["file_name"])
     size = {key: int(image[key]) for key in ("width", "height") if image.get(key) is not None}
-    return {"id": int(image["id"]), "file_name": name, **size}
+    return {"id": int(image["id"]), "file_name": image["file_name"], **size}
 
 
 def _annotation(note: Mapping[str, Any], by_id: Mapping[int, str], images: set[int]) -> tuple[str, dict[str, Any]]:
@@ -115,10 +113,12 @@ def _annotation(note: Mapping[str, Any], by_id: Mapping[int, str], images: set[i
     box = [float(side) for side in note["bbox"]]
     if len(box) != 4 or not np.isfinite(box).all() or min(box[2:]) <= 0:
         raise InputError(f"{where}: bbox must be x, y, width, height with a positive size; got {note['bbox']}")
-    area = note.get("area")
+    area = box[2] * box[3] if note.get("area") is None else float(note["area"])
+    if not 0 <= area < np.inf:  # it decides which of the figures by size the part counts in
+        raise InputError(f"{where}: area must be a number from 0 up, or left out; got {note['area']}")
     return by_id[note["category_id"]], {
         "image_id": int(note["image_id"]),
         "bbox": box,
-        "area": float(box[2] * box[3] if area is None else area),
+        "area": area,
         "iscrowd": int(bool(note.get("iscrowd", 0))),
     }

@@ -53,7 +53,7 @@ def read_annotations(path: Path, classes: Sequence[str]) -> Annotations:
             if min(int(image["width"]), int(image["height"])) < 1:
                 raise InputError(f"{path}: a picture must have a width and a height; got {image}")
         notes = [_note(note, names, images, path) for note in coco.annotations]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, UsageError | InputError):
             raise
         raise InputError(
