@@ -132,7 +132,7 @@ def _skin_like(size: Size, rng: np.random.Generator) -> Floats:
     """Rounded folds in the colours of skin: leather, dough, animals' bellies, and no body."""
     share = noise_field(size, rng, cells=rng.uniform(1.5, 6), octaves=2)
     even = _blurred(share, max(size) / 60)
-    slope_y, slope_x = np.gradient(even, axis=0), np.gradient(even, axis=1)
+    slope_y, slope_x = cv2.Sobel(even, -1, 0, 1, scale=1 / 8), cv2.Sobel(even, -1, 1, 0, scale=1 / 8)
     light = 0.75 + np.clip(slope_x * rng.normal() + slope_y * rng.normal(), -0.02, 0.02) * max(size) * 0.1
     tone = _skin_tone(rng)
     mottled = _blend(noise_field(size, rng, cells=30, octaves=3), tone * 0.85, np.minimum(tone * 1.15, 1))
@@ -169,7 +169,7 @@ def _food(size: Size, rng: np.random.Generator) -> Floats:
 
 def _clutter(size: Size, rng: np.random.Generator) -> Floats:
     """Boxes, discs, lines and letters: shelves, posters, screens."""
-    picture = np.ascontiguousarray(_gradient(size, rng))
+    picture: Floats = np.ascontiguousarray(_gradient(size, rng))
     height, width = size
     for _ in range(int(rng.integers(8, 50))):
         colour = tuple(float(c) for c in _colour(rng))
@@ -186,7 +186,7 @@ def _clutter(size: Size, rng: np.random.Generator) -> Floats:
             text = "".join(chr(int(c)) for c in rng.integers(48, 123, int(rng.integers(3, 12))))
             ink = np.zeros(size, np.uint8)  # OpenCV 5 writes on bytes only
             cv2.putText(ink, text, (x - span, y), cv2.FONT_HERSHEY_SIMPLEX, span / 60 + 0.2, 255, 1, cv2.LINE_AA)
-            picture = _blend(ink.astype(np.float32) / 255, picture, np.array(colour))
+            picture = _blend(np.asarray(ink / 255, np.float32), picture, np.array(colour))
     return picture
 
 

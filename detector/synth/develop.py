@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 # A picture's middle lies here after exposure, by its brightness as shown; low light stays recognisable.
-_MIDDLE = (0.28, 0.62)
+_MIDDLE = (0.38, 0.68)
 # Of sRGB light: how bright each channel looks (ITU-R BT.709).
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SEPIA = np.array([1.07, 0.88, 0.66], np.float32)
@@ -28,7 +28,7 @@ class Development:
     """What is done to one picture; the defaults give it a plain tone curve and no more.
 
     Attributes:
-        middle: what the median of the picture's brightness becomes, as shown, in (0, 1); None keeps the exposure.
+        middle: what a middle brightness of the picture becomes, as shown, in (0, 1); None keeps the exposure.
         stops: exposure on top, in powers of two.
         white: (3,) factors of red, green and blue.
         contrast: 1 leaves it; more steepens the middle.
@@ -70,12 +70,12 @@ def sample_development(rng: np.random.Generator) -> Development:
         return value if rng.random() < share else 0.0
 
     grey = rng.random() < 0.08
-    cast = np.exp(rng.normal(0, 0.06, 3) if rng.random() < 0.85 else rng.normal(0, 0.3, 3))
+    cast = np.exp(rng.normal(0, 0.06, 3) if rng.random() < 0.85 else rng.normal(0, 0.2, 3))
     drawing = str(rng.choice(DRAWINGS)) if rng.random() < 0.06 else None
     frame = str(rng.choice(["border", "letterbox", "screenshot", "caption"])) if rng.random() < 0.12 else None
     low_light = rng.random() < 0.08
     return Development(
-        middle=float(rng.uniform(*_MIDDLE)) * (0.6 if low_light else 1.0),
+        middle=float(rng.uniform(*_MIDDLE)) * (0.65 if low_light else 1.0),
         stops=float(rng.normal(0, 0.15)),
         white=(float(cast[0]), float(cast[1]), float(cast[2])),
         contrast=float(np.exp(rng.normal(0, 0.18))),
@@ -106,7 +106,8 @@ def develop(
         image_linear: (H, W, 3) linear RGB, finite, not negative.
         rng: noise, frames and pencil strokes; also the options where none are given.
         options: None draws them with `sample_development`.
-        rendered: gives drawings their outlines; without it they come from the picture's own edges.
+        rendered: gives drawings their outlines and tells the light meter where the subject is; without it both go by
+            the picture alone.
 
     Returns:
         The picture, and the affine that a box of the rendered picture follows; the identity when nothing moved it.
@@ -117,7 +118,7 @@ def develop(
     if image_linear.ndim != 3 or image_linear.shape[2] != 3 or not np.isfinite(image_linear).all():
         raise UsageError(f"develop needs a finite (H, W, 3) picture; got {image_linear.shape}")
     how = sample_development(rng) if options is None else options
-    light = _expose(image_linear.astype(np.float32), how)
+    light = _expose(image_linear.astype(np.float32), how, rendered)
     light = _blur(light, how)
     if how.vignette:
         light = light * _corners(light.shape[0], light.shape[1], how.vignette)
@@ -139,12 +140,16 @@ def develop(
     return (picture if how.jpeg is None else _jpeg(picture, how.jpeg)), placement
 
 
-def _expose(image: Floats, how: Development) -> Floats:
+def _expose(image: Floats, how: Development, rendered: Rendered | None) -> Floats:
     factor = 2.0**how.stops
     if how.middle is not None:
-        # The bright half counts: a small body before a black wall must not be blown out.
-        level = float(np.percentile(image @ _LUMINANCE, 60))
-        factor *= float(np.clip(how.middle**2.2 / max(level, 1e-4), 0.1, 12))
+        bright = image @ _LUMINANCE
+        # The brighter half counts: a small body before a black wall must not be blown out.
+        level = float(np.percentile(bright, 60))
+        if rendered is not None and (rendered.mesh >= 0).any():
+            # Cameras meter on people too, so neither they nor the rest is lost.
+            level = float(np.sqrt(level * np.median(bright[rendered.mesh >= 0])))
+        factor *= float(np.clip(how.middle**2.2 / max(level, 1e-4), 1 / 32, 32))
     return image * (np.asarray(how.white, np.float32) * np.float32(factor))
 
 

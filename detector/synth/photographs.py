@@ -30,7 +30,6 @@ PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
         "text.png",
     ),
     "sklearn:datasets/images": ("china.jpg", "flower.jpg"),
-    "matplotlib:mpl-data/sample_data": ("Minduka_Present_Blue_Pack.png",),
     # The Debian package mate-backgrounds.
     "/usr/share/backgrounds/mate/nature": (
         "Aqua.jpg",

@@ -243,7 +243,8 @@ def _lit(
     maps = np.zeros((*size, visible.shape[1]), np.float32)
     group, far, mask = np.full(size, -1, np.int16), np.zeros(size, np.float32), np.zeros(size, bool)
     maps[at], group[at], far[at], mask[at] = visible, owners, depth, True
-    visible = smooth(maps, group, far, mask, passes=2)[at]
+    noisy = [0, *(number for number, light in enumerate(lights, start=1) if light.softness > 0)]
+    visible[:, noisy] = smooth(maps[:, :, noisy], group, far, mask, passes=2)[at]
     skin = np.array([mesh.kind == "body" for mesh in scene.meshes])[owners]
     return shade(surface, skin, -directions[where], lights, visible)
 
