@@ -184,8 +184,18 @@ def test_the_gate_compares_like_with_like(result: dict[str, Any], tmp_path: Path
     for tolerance in (-0.1, float("nan")):
         with pytest.raises(UsageError, match="tolerance"):
             check_gate(result, result, tolerance)
+    for key in ("figures", "per_class"):
+        lacking = copy.deepcopy(result)
+        del lacking["models"][0][key]
+        with pytest.raises(InputError, match=f"KeyError: '{key}'"):
+            check_gate(result, lacking)
+    empty = copy.deepcopy(result)
+    empty["models"][0].update(figures={}, class_agnostic={}, per_class={})
+    with pytest.raises(UsageError, match="must hold figures"):
+        check_gate(result, empty)
     bad = tmp_path / "bad.json"
-    for text in ("[]", "{", '{"format": "x"}'):
+    with_nan = json.dumps({**result, "models": [{**result["models"][0], "figures": {"AP": float("nan")}}]})
+    for text in ("[]", "{", '{"format": "x"}', with_nan, "[" * 100_000):
         bad.write_text(text)
         with pytest.raises(InputError, match="baseline must be"):
             read_baseline(bad)
@@ -209,6 +219,26 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     assert run(models, *arguments) == code
     assert message in capsys.readouterr().err
+
+
+def test_no_input_and_no_other_output_is_written_over(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, out = tmp_path / "base.json", tmp_path / "out.x"
+    assert run(models, "--json", base, "--bootstrap", "0") == 0
+    before = {path: path.read_bytes() for path in (models, base)}
+    alias = tmp_path / "folder" / ".." / models.name
+    alias.parent.parent.mkdir()
+    for arguments in (
+        ("--json", models),
+        ("--html", alias),
+        ("--json", out, "--html", out),
+        ("--gate", base, "--json", base),
+    ):
+        assert run(models, *arguments) == 2, arguments
+        assert "an output must be a file of its own" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+    assert not out.exists()
 
 
 def test_a_picture_that_is_missing_or_of_another_size_fails_the_run(

@@ -34,10 +34,8 @@ def evaluate_boxes_of(annotations: Path, options: Mapping[str, Any]) -> int:
     wanted = WANT_RECALL if options["want_recall"] is None else options["want_recall"]
     if not 0 < wanted <= 1:
         raise UsageError(f"--want-recall must lie in (0, 1]; got {wanted}")
-    check_outputs(options)
+    check_outputs(options, annotations)
     baseline = read_baseline(options["gate"]) if options["gate"] else None
-    truth = read_truth(annotations, classes=split_names(options["classes"]))
-    folder = options["images"] or annotations.parent
     settings = Settings(
         want_recall=wanted,
         rounds=options["rounds"],
@@ -45,6 +43,8 @@ def evaluate_boxes_of(annotations: Path, options: Mapping[str, Any]) -> int:
         operating_thresh=options["thresh"],
         workers=options["workers"],
     )
+    truth = read_truth(annotations, classes=split_names(options["classes"]))
+    folder = options["images"] or annotations.parent
     runs = [_run(model, truth, folder, options) for model in _load(options)]
     result = make_result(runs, truth, settings)
     click.echo(text_table(result), nl=False)

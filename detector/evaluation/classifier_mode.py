@@ -49,7 +49,7 @@ def evaluate_as_classifier(labels: Path, options: Mapping[str, Any]) -> int:
         seed=options["seed"],
         workers=options["workers"],
     )
-    check_outputs(options)
+    check_outputs(options, labels)
     if options["write_policy"] and settings.want_fpr is None and settings.want_recall is None:
         raise UsageError("--write-policy needs what the threshold is chosen for; give --want-fpr or --want-recall")
     baseline = read_baseline(options["gate"], CLASSIFIER_FORMAT) if options["gate"] else None

@@ -27,8 +27,8 @@ def read_baseline(path: Path, kind: str = FORMAT) -> dict[str, Any]:
         InputError: when it cannot be read, or is something else.
     """
     try:
-        baseline = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        baseline = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"a baseline must be a readable JSON file; {path} is not: {error}") from error
     if isinstance(baseline, dict) and {baseline.get("format"), kind} == {FORMAT, CLASSIFIER_FORMAT}:
         mode = "of the other kind: one of the two was made with --as-classifier"
@@ -36,6 +36,11 @@ def read_baseline(path: Path, kind: str = FORMAT) -> dict[str, Any]:
     if not isinstance(baseline, dict) or baseline.get("format") != kind or not baseline.get("models"):
         raise InputError(f"a baseline must be the output of `detector evaluate --json`; {path} is something else")
     return baseline
+
+
+def _no_number(text: str) -> None:
+    """Refuse NaN and Infinity: whatever is compared with NaN has not fallen."""
+    raise ValueError(f"{text} is no number")
 
 
 def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance: float = TOLERANCE) -> list[str]:
@@ -49,9 +54,20 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
 
     Raises:
         UsageError: when the two are not of the same data and settings, or a model has nothing to be held against.
+        InputError: when the baseline lacks something that every result has.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise UsageError(f"a tolerance must be a number from 0 up; got {tolerance}")
+    try:
+        return _fallen(result, baseline, tolerance)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "a baseline must be a whole output of `detector evaluate --json`; something in it is missing or of another "
+            f"type ({type(error).__name__}: {error}); evaluate the old model anew"
+        ) from error
+
+
+def _fallen(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance: float) -> list[str]:
     for key in ("settings", "data"):
         for name in _COMPARED[result["format"]][key]:
             ours, theirs = result[key].get(name), baseline.get(key, {}).get(name)
@@ -69,8 +85,10 @@ def check_gate(result: Mapping[str, Any], baseline: Mapping[str, Any], tolerance
                 f"the baseline must hold {model['name']}, or a single model; it holds {', '.join(by_name)}"
             )
         stated = _STATED[result["format"]]
-        now = dict(stated(model))
-        for name, before in stated(old):
+        now, then = dict(stated(model)), dict(stated(old))
+        if all(before is None for before in then.values()):
+            raise UsageError(f"a baseline must hold figures; {old['name']} has none there; evaluate it anew")
+        for name, before in then.items():
             value = now.get(name)
             if before is not None and (value is None or value < before - tolerance - _ROUNDING):
                 shown = "nothing" if value is None else f"{value:.4f}"

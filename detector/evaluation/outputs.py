@@ -20,16 +20,29 @@ __all__ = ["EXIT_LOOK", "check_outputs", "gate_code", "name_apart", "write_resul
 EXIT_LOOK = 3
 
 
-def check_outputs(options: Mapping[str, Any]) -> None:
-    """Refuse before the work what would fail after it.
+def check_outputs(options: Mapping[str, Any], source: Path) -> None:
+    """Refuse before the work what would fail after it, or would write over what it was read from.
+
+    Args:
+        options: of the command, by name.
+        source: the annotations or labels. The baseline must not be written over either: a worse result in its place
+            would be what the next one is held against.
 
     Raises:
-        UsageError: when an output's folder is missing, a policy's suffix is another, or a model is named twice.
+        UsageError: when an output's folder is missing, it is an input or another output, a policy's suffix is another,
+            or a model is named twice.
     """
+    read = [source, *([options["gate"]] if options["gate"] else []), *map(Path, options["models"])]
+    taken = {path.resolve() for path in read}
     for key in ("json_path", "html_path", "write_policy"):
         path: Path | None = options[key]
-        if path is not None and not path.resolve().parent.is_dir():
+        if path is None:
+            continue
+        if not path.resolve().parent.is_dir():
             raise UsageError(f"the folder of an output must exist; there is no {path.parent}; make it first")
+        if path.resolve() in taken:
+            raise UsageError(f"an output must be a file of its own, no input and no other output; got {path} again")
+        taken.add(path.resolve())
     if options["write_policy"] and options["write_policy"].suffix != ".toml":
         raise UsageError(f"a policy file must end in .toml, to be loaded by its path; got {options['write_policy']}")
     models = options["models"]

@@ -35,6 +35,9 @@ class Settings:
         seed: of the draws.
         operating_thresh: score from which confusion and the worst pictures count; the default policy's unless given.
         workers: pictures worked on at a time.
+
+    Raises:
+        UsageError: for settings that make no sense: before the work, not after it.
     """
 
     want_recall: float = 0.95
@@ -42,6 +45,12 @@ class Settings:
     seed: int = 0
     operating_thresh: float | None = None
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or not 0 < self.thresh <= 1:
+            raise UsageError(
+                f"rounds must be at least 0 and the threshold in (0, 1]; got {self.rounds} and {self.thresh}"
+            )
 
     @property
     def thresh(self) -> float:
@@ -81,15 +90,7 @@ class ModelRun:
 
 
 def make_result(runs: Sequence[ModelRun], truth: Truth, settings: Settings) -> dict[str, Any]:
-    """Return the whole result as JSON-ready dicts; figures are fractions of 1, and None where nothing can be said.
-
-    Raises:
-        UsageError: for settings that make no sense.
-    """
-    if settings.rounds < 0 or not 0 < settings.thresh <= 1:
-        raise UsageError(
-            f"rounds must be at least 0 and the threshold in (0, 1]; got {settings.rounds} and {settings.thresh}"
-        )
+    """Return the whole result as JSON-ready dicts; figures are fractions of 1, and None where nothing can be said."""
     pictures = len(truth.dataset["images"])
     draws: list[dict[str, Any]] = []
     if settings.rounds:
