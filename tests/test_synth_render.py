@@ -133,6 +133,14 @@ def test_a_soft_light_has_a_penumbra():
         image = plain([floor(), floor(1.0, 0.5)], [light], above).image[:, :, 0]
         shares.append(float(((image > 0.05) & (image < 0.28)).mean()))
     assert shares[1] > 2 * shares[0] + 0.005
+    points = np.zeros((4000, 3), np.float32)
+    for kind, spread in (("sun", 0.3), ("area", 0.1)):
+        lamp = Light(kind=kind, direction=(0, 0, 1), position=(0, 0, 3), softness=0.3)
+        ways = lamp.towards(points, rng())[0]
+        np.testing.assert_allclose(np.linalg.norm(ways, axis=1), 1, atol=1e-5)
+        # Evenly in a ball: each coordinate has a variance of a fifth of the square of the radius.
+        assert ways[:, 0].std() == pytest.approx(spread / 5**0.5, rel=0.1)
+        np.testing.assert_array_equal(lamp.towards(points)[0], np.tile([0, 0, 1], (4000, 1)))
 
 
 def test_ambient_light_is_less_in_a_corner():
@@ -170,6 +178,9 @@ def test_two_half_clear_layers_add_up():
     result = plain([*veils, wall(0.0, 0.8)])
     assert result.coverage[32, 32] == pytest.approx(0.75)
     assert (result.mesh[32, 32], result.under_mesh[32, 32]) == (0, 2)
+    lone = plain(veils)
+    assert lone.coverage[32, 32] == pytest.approx(0.75)
+    assert (lone.mesh[32, 32], lone.under_mesh[32, 32]) == (0, -1)
 
 
 def test_a_clear_surface_is_not_reported():
@@ -223,6 +234,11 @@ def test_edges_are_smoothed_between_what_meets_there():
     assert smooth.image.max() <= 1
     assert smooth.image.mean() == pytest.approx(hard.image.mean(), abs=0.01)
     np.testing.assert_array_equal(hard.mesh, smooth.mesh)
+    # Thinner than a pixel: samples that pass beside it show the background though no neighbour does.
+    thin = wall(half=0.7, albedo=(0, 0, 0))
+    thin = dataclasses.replace(thin, vertices=thin.vertices * np.array([0.012, 1, 1], np.float32))
+    column = plain([thin], [], background=white, smooth_edges=True).image[25:40, 32, 0]
+    assert 0.3 < column.mean() < 0.75
 
 
 def test_the_same_seed_gives_the_same_picture():

@@ -11,6 +11,7 @@ from detector.synth.backgrounds import BACKGROUNDS, background, noise_field
 from detector.synth.develop import Development, develop, sample_development
 from detector.synth.drawing import DRAWINGS, draw
 from detector.synth.frames import FRAMES, Placement, framed
+from detector.synth.render import Rendered
 
 SIZE = (72, 96)
 
@@ -78,6 +79,21 @@ def test_exposure_brings_the_middle_where_asked():
     for level in (0.01, 0.2, 3.0):
         picture, _ = develop(np.full((*SIZE, 3), level, np.float32), rng(), Development(middle=0.5))
         assert abs(picture.mean() / 255 - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(("skin", "rest"), [(0.02, 2.0), (0.9, 0.01)])
+def test_the_meter_keeps_the_subject_visible(skin, rest):
+    mesh = np.full(SIZE, -1, np.int16)
+    mesh[20:40, 30:50] = 0
+    maps = {field.name: np.zeros(SIZE, np.float32) for field in dataclasses.fields(Rendered)}
+    scene = np.where(mesh[:, :, None] >= 0, np.float32(skin), np.float32(rest)) * np.ones(3, np.float32)
+    rendered = Rendered(**(maps | {"mesh": mesh}))
+    picture, _ = develop(scene, rng(), Development(middle=0.5), rendered=rendered)
+    assert 40 < picture[30, 40, 0] < 200
+    masked, _ = develop(scene, rng(), Development(middle=0.5), subject=mesh >= 0)
+    np.testing.assert_array_equal(masked, picture)
+    blind, _ = develop(scene, rng(), Development(middle=0.5))
+    assert not 40 < blind[30, 40, 0] < 200
 
 
 @pytest.mark.parametrize("frame", FRAMES)

@@ -1,5 +1,6 @@
 """From linear light to a file's pixels: what a camera, a file format and a screen do to a picture."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,8 @@ Bytes = NDArray[np.uint8]
 
 # A picture's middle lies here after exposure, by its brightness as shown; low light stays recognisable.
 _MIDDLE = (0.38, 0.68)
+# Where a subject's median may come to lie, linear: neither a black shape nor burnt out. Dark skin stays dark.
+_SUBJECT = (0.03, 0.5)
 # Of sRGB light: how bright each channel looks (ITU-R BT.709).
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SEPIA = np.array([1.07, 0.88, 0.66], np.float32)
@@ -99,6 +102,7 @@ def develop(
     options: Development | None = None,
     *,
     rendered: Rendered | None = None,
+    subject: NDArray[np.bool_] | None = None,
 ) -> tuple[Bytes, Placement]:
     """Return the finished picture (H, W, 3) uint8 RGB of the same size, and where its content now lies.
 
@@ -106,8 +110,9 @@ def develop(
         image_linear: (H, W, 3) linear RGB, finite, not negative.
         rng: noise, frames and pencil strokes; also the options where none are given.
         options: None draws them with `sample_development`.
-        rendered: gives drawings their outlines and tells the light meter where the subject is; without it both go by
-            the picture alone.
+        rendered: gives drawings their outlines; without it they come from the picture's own edges.
+        subject: (H, W) what the light meter keeps visible, such as the bodies without the floor; None is all that
+            was rendered, or the whole picture where `rendered` is not given either.
 
     Returns:
         The picture, and the affine that a box of the rendered picture follows; the identity when nothing moved it.
@@ -118,7 +123,9 @@ def develop(
     if image_linear.ndim != 3 or image_linear.shape[2] != 3 or not np.isfinite(image_linear).all():
         raise UsageError(f"develop needs a finite (H, W, 3) picture; got {image_linear.shape}")
     how = sample_development(rng) if options is None else options
-    light = _expose(image_linear.astype(np.float32), how, rendered)
+    if subject is None and rendered is not None:
+        subject = rendered.mesh >= 0
+    light = _expose(image_linear.astype(np.float32), how, subject)
     light = _blur(light, how)
     if how.vignette:
         light = light * _corners(light.shape[0], light.shape[1], how.vignette)
@@ -140,16 +147,19 @@ def develop(
     return (picture if how.jpeg is None else _jpeg(picture, how.jpeg)), placement
 
 
-def _expose(image: Floats, how: Development, rendered: Rendered | None) -> Floats:
+def _expose(image: Floats, how: Development, subject: NDArray[np.bool_] | None) -> Floats:
     factor = 2.0**how.stops
     if how.middle is not None:
         bright = image @ _LUMINANCE
+        low, high = 1 / 32, 32.0
         # The brighter half counts: a small body before a black wall must not be blown out.
         level = float(np.percentile(bright, 60))
-        if rendered is not None and (rendered.mesh >= 0).any():
+        if subject is not None and subject.any():
             # Cameras meter on people too, so neither they nor the rest is lost.
-            level = float(np.sqrt(level * np.median(bright[rendered.mesh >= 0])))
-        factor *= float(np.clip(how.middle**2.2 / max(level, 1e-4), 1 / 32, 32))
+            middle = max(float(np.median(bright[subject])), 1e-4)
+            level = math.sqrt(level * middle)
+            low, high = (min(max(bound / middle / factor, low), high) for bound in _SUBJECT)
+        factor *= float(np.clip(how.middle**2.2 / max(level, 1e-4), low, high))
     return image * (np.asarray(how.white, np.float32) * np.float32(factor))
 
 
