@@ -152,6 +152,25 @@ def test_ambient_light_is_less_in_a_corner():
     assert line[foot] < 0.9 * line[foot + 8]
 
 
+def test_a_floor_throws_its_colour_up():
+    sky = Light(kind="sky", colour=(0, 0, 1), ground=(1, 0, 0))
+    image = plain([sphere()], [sky]).image
+    top, bottom = image[20, 32], image[44, 32]
+    assert top[2] > 2 * top[0]
+    assert bottom[0] > 2 * bottom[2]
+
+
+def test_framing_looks_from_all_around():
+    eyes = np.array(
+        [
+            frame_on(sphere().vertices, fill=0.8, offset=(0, 0), rng=np.random.default_rng(seed)).position
+            for seed in range(40)
+        ]
+    )
+    assert (eyes[:, :2].min(axis=0) < -2).all()
+    assert (eyes[:, :2].max(axis=0) > 2).all()
+
+
 def test_a_half_clear_layer_composites_and_reports_what_lies_behind():
     veil = wall(-1.0, 0.4, opacity=0.25, kind="cloth", albedo=(1.0, 0.0, 0.0))
     back = wall(0.0, 0.8, albedo=(0.0, 0.0, 1.0))
@@ -234,6 +253,16 @@ def test_edges_are_smoothed_between_what_meets_there():
     assert smooth.image.max() <= 1
     assert smooth.image.mean() == pytest.approx(hard.image.mean(), abs=0.01)
     np.testing.assert_array_equal(hard.mesh, smooth.mesh)
+    # A gap between two walls that no pixel's centre sees: the background still shows through it.
+    sides = [np.array([[-1.0, 0], [0.005, 0]]), np.array([[0.02, 0], [1.0, 0]])]
+    leaves = []
+    for (left, _), (right, _) in sides:
+        leaf = wall(albedo=(0, 0, 0))
+        x = np.where(leaf.vertices[:, :1] < 0, left, right)
+        leaves.append(dataclasses.replace(leaf, vertices=np.hstack([x, leaf.vertices[:, 1:]]).astype(np.float32)))
+    gap = plain(leaves, [], background=white, smooth_edges=True)
+    assert (gap.mesh[25:40, 31:34] >= 0).all()
+    assert 0.05 < gap.image[25:40, 32, 0].mean() < 0.6
     # Thinner than a pixel: samples that pass beside it show the background though no neighbour does.
     thin = wall(half=0.7, albedo=(0, 0, 0))
     thin = dataclasses.replace(thin, vertices=thin.vertices * np.array([0.012, 1, 1], np.float32))
