@@ -135,12 +135,22 @@ class Evidence:
         parts: the value of each feature that comes from the detector, by name: see `part_values`.
         second_opinion: score of the whole picture in [0, 1]; None when it was not asked.
         uploader, group: their records; None when unknown, which counts neither for nor against the picture.
+
+    Raises:
+        UsageError: when a value is not finite, or the second opinion lies outside [0, 1]: no bound is exceeded by NaN.
     """
 
     parts: Mapping[str, float]
     second_opinion: float | None = None
     uploader: Record | None = None
     group: Record | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.parts.items():
+            if not math.isfinite(value):
+                raise UsageError(f"the evidence must hold finite numbers; {name} is {value}")
+        if self.second_opinion is not None and not 0 <= self.second_opinion <= 1:
+            raise UsageError(f"a second opinion must be a number in [0, 1]; got {self.second_opinion}")
 
     def value(self, feature: str, mean: float) -> float | None:
         """Return a feature's value in its own unit; None when it is not known.

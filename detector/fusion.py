@@ -52,6 +52,9 @@ STRICTNESS = ("safe", "review", "nsfw")
 # Names among the contributions of what is no feature.
 INTERCEPT, RECORD_GUARD = "intercept", "record_guard"
 
+# A fit's contributions are below 100; what is beyond this comes from a file that is broken, and might be NaN.
+MOST_LOG_ODDS = 1e6
+
 # Contributions named in a reason: the largest, and none that moves a probability of .5 by less than .01.
 _NAMED, _WORTH_NAMING = 3, 0.05
 
@@ -193,6 +196,7 @@ class FusionModel:
 
         Raises:
             UsageError: when a feature is not known that must be.
+            PolicyError: when a feature's contribution is beyond any that was ever fitted, or none at all.
         """
         if self.needs_opinion and evidence.second_opinion is None:
             raise UsageError(
@@ -206,7 +210,13 @@ class FusionModel:
         for name, feature in self.features.items():
             value = evidence.value(name, feature.mean)
             shift = 0.0 if value is None else (weighed_value(name, value) - feature.mean) / feature.scale
-            parts.append(Contribution(name, value, feature.weight * shift + 0.0))  # + 0.0: never -0.0
+            odds = feature.weight * shift + 0.0  # + 0.0: never -0.0
+            if not abs(odds) <= MOST_LOG_ODDS:  # NaN among them, which no bound would be exceeded by
+                raise PolicyError(
+                    f"[fusion.features]: {name} must move the log-odds by at most {MOST_LOG_ODDS:g}; it moves them by "
+                    f"{odds:g}; its weight, mean or scale is broken; fit it again"
+                )
+            parts.append(Contribution(name, value, odds))
         of_record = math.fsum(part.log_odds for part in parts if part.feature in RECORD_FEATURES)
         if alarmed and of_record < 0:
             parts.append(Contribution(RECORD_GUARD, None, -of_record))

@@ -17,6 +17,7 @@ A picture that could not be looked at has no verdict: that is an error, never `s
 """
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,8 @@ def classify(
         group: the same of the group that it is posted to.
 
     Raises:
-        UsageError: when `second_opinion` is not a number in [0, 1], is missing where the policy's fusion needs it, or
-            a record is given that the policy cannot weigh.
+        UsageError: when `second_opinion` is not a number in [0, 1], is missing where the policy's fusion needs it, a
+            record is given that the policy cannot weigh, or the detector knows no class that flags a picture.
         PolicyError: when the policy is not understood, or its fusion was fitted for another detector.
 
     Example:
@@ -109,7 +110,12 @@ def classify(
     """
     policy = load_policy(policy)
     rules = policy.verdict
-    asked = Opinion(score=second_opinion) if isinstance(second_opinion, float | int) else second_opinion
+    asked = _asked(second_opinion)
+    if not set(rules.nsfw_classes) & set(found.class_names):
+        raise UsageError(
+            f"the detector must know one of the policy's classes, {', '.join(rules.nsfw_classes)}; it knows "
+            f"{', '.join(found.class_names)}: that it found none of them says nothing"
+        )
     # A model without one of these classes cannot find it; what it can find still counts.
     exposed = found.select([name in rules.nsfw_classes for name in found.names])
     hits = exposed.above(policy.detect.thresholds(rules.nsfw_classes))
@@ -171,6 +177,15 @@ def opinion_band(score: float | None, rules: VerdictRules) -> str:
     if score < rules.safe_below:
         return "safe"
     return "nsfw" if score > rules.nsfw_above else "unsure"
+
+
+def _asked(second_opinion: object) -> Opinion | None:
+    """Take NumPy's numbers for numbers, and nothing else for an opinion."""
+    if second_opinion is None or isinstance(second_opinion, Opinion):
+        return second_opinion
+    if not isinstance(second_opinion, Real):
+        raise UsageError(f"a second opinion must be a number in [0, 1], an Opinion or None; got {second_opinion!r}")
+    return Opinion(score=float(second_opinion))
 
 
 def _parts(found: Detections, fusion: FusionModel) -> dict[str, float]:

@@ -223,6 +223,23 @@ def test_a_second_opinion_that_is_needed_must_be_given() -> None:
     assert (said["second_opinion.missing"].value, said["second_opinion.missing"].log_odds) == (1.0, 0.7)
 
 
+@pytest.mark.parametrize("broken", [feature(0.0, 0.1, 5e-324), feature(1e300, 0.1, 1e-300), feature(1e7)])
+def test_numbers_that_overflow_are_no_probability(broken: Feature) -> None:
+    """NaN exceeds no bound: it would say safe."""
+    lenient = policy(features={"exposed.score": broken})
+    with pytest.raises(PolicyError, match=r"exposed\.score must move the log-odds by at most 1e\+06"):
+        classify(BREAST, policy=lenient)
+
+
+def test_evidence_is_finite() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(UsageError, match=r"exposed\.score is"):
+            Evidence(parts={"exposed.score": value})
+    for value in (math.nan, -0.1, 1.1):
+        with pytest.raises(UsageError, match=r"a second opinion must be a number in \[0, 1\]"):
+            Evidence(parts={}, second_opinion=value)
+
+
 def test_a_record_that_cannot_be_weighed_is_refused() -> None:
     with pytest.raises(UsageError, match=r"only by a policy with a \[fusion\]; default@1 has none"):
         classify(NOTHING, 0.5, uploader=GOOD)

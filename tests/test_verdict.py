@@ -1,6 +1,9 @@
+import json
 import math
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from detector import Detections, Policy, classify, load_policy
@@ -67,10 +70,23 @@ def test_score_is_that_of_exposed_classes_only() -> None:
     assert classify(found(BELLY_EXPOSED=0.9)).score == 0
 
 
-@pytest.mark.parametrize("opinion", [math.nan, math.inf, -0.1, 1.1])
-def test_an_opinion_that_is_no_number_is_refused(opinion: float) -> None:
+@pytest.mark.parametrize("opinion", [math.nan, math.inf, -0.1, 1.1, "0.9", [0.9]])
+def test_an_opinion_that_is_no_number_is_refused(opinion: Any) -> None:
     with pytest.raises(UsageError, match=r"a second opinion must be a number in \[0, 1\]"):
         classify(NOTHING, opinion)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_numpys_numbers_are_numbers(kind: Any) -> None:
+    asked = classify(NOTHING, kind(1))
+    assert (asked.verdict, asked.second_opinion) == ("review", 1.0)
+    json.dumps(asked.to_dict())
+
+
+def test_a_detector_that_cannot_find_any_of_the_classes_gives_no_verdict() -> None:
+    with pytest.raises(UsageError, match=r"must know one of the policy's classes, .* it knows FACE_FEMALE"):
+        classify(Detections(image_size=(9, 9), class_names=("FACE_FEMALE",)))
+    assert classify(Detections(image_size=(9, 9), class_names=("FACE_FEMALE", "BUTTOCKS_EXPOSED"))).verdict == "safe"
 
 
 def test_a_policy_may_be_given_whole() -> None:
