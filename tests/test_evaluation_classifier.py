@@ -366,6 +366,8 @@ def test_a_policy_is_written_for_the_first_scorer(
         ("file,label\nx,porn", "row 2: a label must be one of nude, nsfw"),
         ("file,label\nx,1\nx,0", "row 3: a file must be named, and once only"),
         ("file,label\n ,1", "a file must be named"),
+        ("file,label\na\0b,1", "a file must be named|not: line contains NUL"),
+        ("file,label,label\nx,nude,safe", "each column once; it has 'label' again"),
         ("file,label", "has none"),
         ("", "has none"),
     ],
@@ -397,6 +399,14 @@ def test_folders_say_what_they_mean(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has none"):
         read_labelled(tmp_path / "empty")
+
+
+def test_a_linked_folder_is_not_passed_over(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "nude" / "more").symlink_to(elsewhere)
+    with pytest.raises(InputError, match=r"must not be a link.*more is one"):
+        read_labelled(folder)
 
 
 @pytest.mark.parametrize(

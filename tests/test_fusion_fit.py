@@ -234,6 +234,7 @@ def test_features_are_read_as_they_are_written(tmp_path: Path) -> None:
         (("\nnsfw,,,", "\nnsfw,,,x"), r"line 2: exposed.score must be a number in \[0, 1\]; got 'x"),
         (("\nnsfw,,,", "\nnsfw,,,7"), r"line 2: exposed.score must be a number in \[0, 1\]; got '7"),
         (("\nnsfw,", "\nnsfw,,"), "line 2: there must be one value a column"),
+        (("keep_together", "label"), "each column once; it has 'label' again"),
         (("0", "é"), "must be readable CSV in UTF-8"),
     ],
 )

@@ -118,6 +118,12 @@ def _of_folder(folder: Path) -> tuple[list[LabelledPicture], int]:
         nude = LABELS[entry.name.lower()]
         for where, folders, files in os.walk(entry, onerror=_raise):
             folders.sort()
+            linked = next((name for name in folders if (Path(where) / name).is_symlink()), None)
+            if linked is not None:  # what it holds would be passed over without a word
+                raise InputError(
+                    f"a folder in {entry} must not be a link, which may lead round in circles; {Path(where) / linked} "
+                    "is one; put the pictures there, or list them in a CSV"
+                )
             for name in sorted(files):
                 file = Path(where) / name
                 pictures.append(LabelledPicture(name=file.relative_to(folder).as_posix(), path=file, nude=nude))
@@ -132,12 +138,15 @@ def _raise(error: OSError) -> None:
 def _of_csv(path: Path, slices: Sequence[str]) -> Iterator[LabelledPicture]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-            columns = list(rows[0]) if rows else []
+            reader = csv.DictReader(file, strict=True)
+            rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"labels must be a folder or a readable CSV in UTF-8; {path} is not: {error}") from error
     if not rows:
         return
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UsageError(f"{path.name} must have each column once; it has {', '.join(map(repr, twice))} again")
     for column in ("file", "label", *slices):
         if column not in columns:
             known = [name for name in columns if name]
@@ -153,7 +162,7 @@ def _of_csv(path: Path, slices: Sequence[str]) -> Iterator[LabelledPicture]:
         if label not in LABELS:
             raise UsageError(f"{where}: a label must be one of {', '.join(LABELS)}; got {row['label']!r}")
         file_path = path.parent / row["file"]
-        if not row["file"].strip() or file_path in seen:
+        if not row["file"].strip() or "\0" in row["file"] or file_path in seen:
             raise UsageError(f"{where}: a file must be named, and once only; got {row['file']!r}")
         seen.add(file_path)
         values = {column: row[column].strip() or NOT_STATED for column in slices}

@@ -14,6 +14,9 @@ __all__ = ["Records", "read_records"]
 
 _WHOSE = ("uploader", "group")
 
+# Characters of a wrong object in a message.
+_SHOWN = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
@@ -81,9 +84,15 @@ def _objects(text: str) -> list[Any]:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
+def _short(value: Any) -> str:
+    """Any file may have been named here; a line shows how it begins."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
 def _parse(value: Any, where: str) -> tuple[str | None, Mapping[str, Record | None]]:
     if not isinstance(value, Mapping) or not any(key in value for key in _WHOSE):
-        raise UsageError(f"{where}: a record must be an object with uploader, group or both; got {value!r}")
+        raise UsageError(f"{where}: a record must be an object with uploader, group or both; got {_short(value)}")
     for key in value:
         if key not in ("source", *_WHOSE):
             raise UsageError(f"{where}: a key must be source, uploader or group; got {key!r}{nearest(key, _WHOSE)}")

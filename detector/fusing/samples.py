@@ -87,11 +87,14 @@ def read_samples(path: Path, policy: Policy) -> Samples:
     """
     try:
         data = path.read_bytes()
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"a labelled file must be readable CSV in UTF-8; {path} is not ({reason})") from error
-    columns = list(rows[0]) if rows else []
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise UsageError(f"{path.name} must have each column once; it has {', '.join(map(repr, twice))} again")
     if not rows or "label" not in columns:
         near = nearest("label", columns) if columns else ""
         raise UsageError(f"{path.name} must have a column 'label' and at least one line; it has not{near}")
@@ -116,7 +119,7 @@ def read_samples(path: Path, policy: Policy) -> Samples:
     detectors = sorted({row.get(_DETECTOR) or "" for row in rows})
     if len(detectors) > 1:
         raise UsageError(f"{path.name}: the features must be of one detector; they are of {', '.join(detectors)}")
-    unused = tuple(name for name in columns if name is not None and name not in known)
+    unused = tuple(name for name in columns if name not in known)
     digest = hashlib.sha256(data).hexdigest()
     return Samples(source=printable(path.name), sha256=digest, items=items, detector=detectors[0], unused=unused)
 
