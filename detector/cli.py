@@ -43,6 +43,7 @@ _LATER: dict[str, tuple[str, str]] = {
     "export": ("detector.exchange.cli", "export"),
     "fit-fusion": ("detector.fusing.cli", "fit_fusion"),
     "import-weights": ("detector.exchange.cli", "import_weights"),
+    "synth": ("detector.synth.cli", "synth"),
     "train": ("detector.training.cli", "train"),
     "train-classifier": ("detector.classifying.cli", "train_classifier"),
 }

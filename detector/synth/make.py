@@ -1,0 +1,59 @@
+"""The picture that belongs to a seed and a number, with its boxes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.synth.develop import develop
+from detector.synth.labels import Label, find_labels
+from detector.synth.render import render
+from detector.synth.scene import Scene, SceneSettings
+
+__all__ = ["SynthPicture", "make_picture", "picture_rng"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthPicture:
+    """A finished picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        labels: boxes in its pixels.
+        parameters: what was drawn for it, JSON-ready.
+    """
+
+    image: NDArray[np.uint8]
+    labels: list[Label]
+    parameters: dict[str, Any]
+
+
+def picture_rng(seed: int, number: int, split: str = "") -> np.random.Generator:
+    """Return what draws picture `number`: it depends on nothing but these three.
+
+    Args:
+        seed: not negative.
+        number: not negative.
+        split: splits of one seed share no picture.
+    """
+    return np.random.default_rng([*split.encode(), 256, seed, number])
+
+
+def make_picture(seed: int, number: int, settings: SceneSettings | None = None, *, split: str = "") -> SynthPicture:
+    """Return a picture; the same arguments give the same one, bit by bit on one machine.
+
+    Args:
+        seed: of the whole set.
+        number: of the picture, from 0.
+        settings: of its scene.
+        split: see `picture_rng`.
+    """
+    rng = picture_rng(seed, number, split)
+    scene = Scene.sample(rng, settings)
+    rendered = render(
+        scene.meshes, scene.camera, scene.lights, background=scene.background, rng=rng, painters=scene.painters
+    )
+    image, placement = develop(rendered.image, rng, scene.development, rendered=rendered)
+    labels = find_labels(rendered, scene.meshes, scene.bodies, scene.camera, placement)
+    return SynthPicture(image=image, labels=labels, parameters=scene.parameters)

@@ -1,0 +1,226 @@
+"""One scene: who and what is there, in which light, before what, and how it is photographed."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import UsageError
+from detector.synth.backgrounds import BACKGROUNDS, background
+from detector.synth.body import BodyModel
+from detector.synth.camera import Camera, frame_on
+from detector.synth.develop import Development, sample_development
+from detector.synth.lights import Light, sample_lights
+from detector.synth.mesh import Mesh
+from detector.synth.people import DRESS, Person, sample_person
+from detector.synth.regions import PARTS, read_regions
+from detector.synth.shading import Painter
+
+__all__ = ["VIEWS", "Scene", "SceneSettings"]
+
+VIEWS = ("whole", "half", "torso", "part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSettings:
+    """What scenes there are, in which shares. Shares of one kind need not sum to 1; only their ratio counts.
+
+    Attributes:
+        image_size: (height, width) in pixels.
+        empty: share of pictures without a person: backgrounds, textures in the colours of skin, objects.
+        people: shares of pictures with one, two and three adults, of those with any.
+        dress: shares of persons who are nude, partly dressed and dressed, in the order of `DRESS`.
+        views: shares of the whole of all persons, half of one, a torso, and one part from near, in that order.
+        turned: share of pictures that are turned by any angle, as from a phone held askew.
+    """
+
+    image_size: tuple[int, int] = (384, 384)
+    empty: float = 0.20
+    people: tuple[float, float, float] = (0.75, 0.18, 0.07)
+    dress: tuple[float, float, float] = (0.31, 0.25, 0.44)
+    views: tuple[float, float, float, float] = (0.34, 0.30, 0.24, 0.12)
+    turned: float = 0.04
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none.
+
+        Raises:
+            UsageError: for a share below 0, shares of one kind that are all 0, or pictures under 32 pixels.
+        """
+        for name in ("people", "dress", "views"):
+            shares = getattr(self, name)
+            if not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
+                raise UsageError(f"{name} must be shares, not negative and not all 0; got {shares}")
+        for name in ("empty", "turned"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
+        if min(self.image_size) < 32:
+            raise UsageError(f"image_size must be at least 32 pixels either way; got {self.image_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All that `render` and `develop` need for one picture.
+
+    Attributes:
+        meshes: everything solid; may be empty.
+        painters: textures by row of `meshes`.
+        bodies: row of each body, and whether it is male.
+        camera, lights: see there.
+        background: (H, W, 3) float32 linear RGB.
+        development: from light to the finished picture.
+        parameters: what was drawn, JSON-ready.
+    """
+
+    meshes: Sequence[Mesh]
+    painters: Mapping[int, Painter]
+    bodies: Mapping[int, bool]
+    camera: Camera
+    lights: Sequence[Light]
+    background: NDArray[np.float32]
+    development: Development
+    parameters: dict[str, Any]
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, settings: SceneSettings | None = None) -> "Scene":
+        """Draw a scene.
+
+        Args:
+            rng: draws all.
+            settings: shares and size; None takes the defaults.
+        """
+        settings = SceneSettings() if settings is None else settings
+        persons = [] if rng.random() < settings.empty else _group(rng, settings)
+        meshes = [mesh for person in persons for mesh in person.meshes]
+        starts = np.cumsum([0, *(len(person.meshes) for person in persons)])
+        camera, view = _camera(rng, persons, settings)
+        lights = sample_lights(rng, camera)
+        kind = _background_kind(rng, empty=not persons)
+        development = sample_development(rng)
+        parameters = {
+            "persons": [person.parameters for person in persons],
+            "view": view,
+            "camera": _rounded(dataclasses.asdict(camera)),
+            "lights": [light.kind for light in lights],
+            "background": kind,
+            "development": _rounded(dataclasses.asdict(development)),
+        }
+        return cls(
+            meshes=meshes,
+            painters={},
+            bodies={int(start): person.male for start, person in zip(starts, persons, strict=False)},
+            camera=camera,
+            lights=lights,
+            background=background(settings.image_size, rng, kind),
+            development=development,
+            parameters=parameters,
+        )
+
+
+def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
+    return int(rng.choice(len(shares), p=np.array(shares) / sum(shares)))
+
+
+def _background_kind(rng: np.random.Generator, *, empty: bool) -> str:
+    """Choose mostly photographs and rooms behind people, all alike without."""
+    names = sorted(BACKGROUNDS)
+    weights = [1.0 if empty else {"photograph": 4.0, "room": 3.0}.get(name, 1.0) for name in names]
+    return names[_pick(rng, weights)]
+
+
+def _group(rng: np.random.Generator, settings: SceneSettings) -> list[Person]:
+    """Draw persons who face about the same way and stand apart: beside or behind each other, with room between."""
+    heading = float(rng.uniform(-math.pi, math.pi))
+    persons: list[Person] = []
+    low, high = np.zeros(3), np.zeros(3)
+    for number in range(1 + _pick(rng, settings.people)):
+        dress = DRESS[_pick(rng, settings.dress)]
+        person = sample_person(rng, dress, heading + float(rng.normal(0, 0.5) if number else 0.0))
+        all_points = np.concatenate([mesh.vertices for mesh in person.meshes])
+        own_low, own_high = all_points.min(axis=0).astype(np.float64), all_points.max(axis=0).astype(np.float64)
+        if number:
+            gap = float(rng.uniform(0.08, 0.6))
+            # Along one of the two plan axes the boxes around them are apart, so nobody touches anybody.
+            axis, side = int(rng.integers(2)), 1 if rng.random() < 0.5 else -1
+            offset = np.zeros(3)
+            offset[axis] = high[axis] + gap - own_low[axis] if side > 0 else low[axis] - gap - own_high[axis]
+            offset[1 - axis] = rng.normal(0, 0.3)
+            person = person.moved((float(offset[0]), float(offset[1]), 0.0))
+            own_low, own_high = own_low + offset, own_high + offset
+            low, high = np.minimum(low, own_low), np.maximum(high, own_high)
+        else:
+            low, high = own_low, own_high
+        persons.append(person)
+    return persons
+
+
+def _camera(rng: np.random.Generator, persons: Sequence[Person], settings: SceneSettings) -> tuple[Camera, str]:
+    """Choose what to look at, from where."""
+    if not persons:
+        points = np.array([[-1, -1, 0], [1, 1, 2]]) * rng.uniform(0.3, 1.5)
+        return frame_on(points, fill=0.8, offset=(0.0, 0.0), rng=rng, image_size=settings.image_size), "empty"
+    view = VIEWS[_pick(rng, settings.views)]
+    person = persons[int(rng.integers(len(persons)))]
+    points, fill = _points(rng, view, persons, person)
+    azimuth, elevation, roll = _direction(rng, person, settings, near=view == "part")
+    shift = np.clip(rng.normal(0, 0.09 if view == "whole" else 0.13, 2), -0.3, 0.3)
+    camera = frame_on(
+        points,
+        fill=fill,
+        offset=(float(shift[0]), float(shift[1])),
+        rng=rng,
+        image_size=settings.image_size,
+        azimuth=azimuth,
+        elevation=elevation,
+        roll=roll,
+    )
+    return camera, view
+
+
+def _points(
+    rng: np.random.Generator, view: str, persons: Sequence[Person], person: Person
+) -> tuple[NDArray[np.float32], float]:
+    """Return what the picture is framed on, and how much of it that fills."""
+    if view == "whole":
+        used = [one.body.vertices[np.unique(one.body.triangles)] for one in persons]
+        return np.concatenate(used), float(rng.uniform(0.65, 1.05))
+    model = BodyModel.load()
+    regions = model.regions
+    if view == "half":
+        upper = rng.random() < 0.6
+        other = ("head", "upper_arms") if upper else ("upper_legs", "lower_legs")
+        chosen = np.logical_or.reduce([regions[name] for name in ("torso", *other)]) & regions["body"]
+        fill = float(rng.uniform(0.7, 1.15))
+    elif view == "torso":
+        chosen, fill = regions["torso"] & regions["body"], float(rng.uniform(0.6, 1.3))
+    else:
+        part = PARTS[int(rng.integers(len(PARTS)))]
+        chosen = read_regions()[part.region(male=person.male)]
+        # Small parts are seen with what is around them.
+        fill = float(rng.uniform(0.1, 0.3) if part.name == "genitalia" else rng.uniform(0.25, 0.85))
+    return person.body.vertices[chosen[model.source]], fill
+
+
+def _direction(rng: np.random.Generator, person: Person, settings: SceneSettings) -> tuple[float, float, float | None]:
+    """Return azimuth, elevation and roll: from all sides, most from about the height of the body."""
+    side, tilt = rng.random(), rng.random()
+    around = float(rng.uniform(-math.pi, math.pi) if side < 0.25 else rng.normal(0 if side < 0.72 else math.pi, 0.55))
+    level, above, below = rng.normal(0.03, 0.16), rng.uniform(0.3, 1.45), rng.uniform(-0.6, -0.1)
+    high = 0.55 if person.support == "lie" else 0.14
+    elevation = float(above if tilt < high else below if tilt > 0.92 and not near else level)
+    roll = float(rng.uniform(-math.pi, math.pi))
+    return person.heading + around, elevation, roll if rng.random() < settings.turned else None
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float | np.floating):
+        return round(float(value), 4)
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
