@@ -19,8 +19,13 @@ from detector.retinanet_config import Preprocessing
 
 __all__ = ["decode_prepared", "is_plain_jpeg"]
 
-# How far into the file a marker that changes the meaning of the channels may stand: behind EXIF and a profile's part.
-_HEADER_BYTES = 1 << 18
+# Markers of ITU T.81: start of scan, end of image, and Adobe's segment, which says what the channels are.
+_SOS, _EOI, _APP14 = 0xDA, 0xD9, 0xEE
+# Baseline, extended and progressive Huffman coding: what every decoder knows.
+_FRAMES = (0xC0, 0xC1, 0xC2)
+# Names of the channels that everybody takes for grey and YCbCr. By the names R, G, B libjpeg takes them for that; not
+# every decoder does.
+_CHANNELS = (b"\x01", b"\x00", b"\x01\x02\x03", b"\x00\x01\x02")
 
 # EXIF orientation -> (transpose first, then flip up-down, then flip left-right) that show it as a viewer does.
 _TURNS = {
@@ -36,13 +41,34 @@ _TURNS = {
 
 
 def is_plain_jpeg(picture: Picture) -> bool:
-    """Say whether any decoder shows this file alike: grey or YCbCr, sRGB, nothing that tells of other channels."""
+    """Say whether any decoder shows this file alike: grey or YCbCr, sRGB, nothing that tells of other channels.
+
+    A file that does not end with its end marker is none either: it may be cut, and not every decoder would say so.
+    """
     return (
         picture.format == "JPEG"
         and picture.data is not None
         and picture.plain_colour
-        and b"Adobe" not in picture.data[:_HEADER_BYTES]
+        and picture.data.endswith(bytes([0xFF, _EOI]))
+        and _has_plain_channels(picture.data)
     )
+
+
+def _has_plain_channels(data: bytes) -> bool:
+    """Walk the segments before the first scan: one frame of 8 bits with the usual channels, and no word of others."""
+    frames: list[bytes] = []
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if marker == _SOS:
+            return len(frames) == 1 and frames[0] in _CHANNELS
+        if marker == _APP14 or length < 2:
+            return False
+        if marker in _FRAMES and len(body) >= 9 and body[0] == 8:
+            frames.append(body[6::3])
+        at += 2 + length
+    return False
 
 
 @torch.inference_mode()

@@ -62,7 +62,14 @@ def test_what_decoders_may_show_differently_goes_the_usual_way() -> None:
     plain = jpeg(smooth(20, 20))
     adobe = plain[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00" + plain[2:]
     assert is_plain_jpeg(Picture.open(plain))
-    for data in (jpeg(cmyk), png, adobe):
+    assert is_plain_jpeg(Picture.open(jpeg(smooth(20, 20), progressive=True, comment=b"Adobe" * 9)))
+    far = plain[:2] + (b"\xff\xfe\xff\xff" + bytes(65533)) * 5 + adobe[2:]
+    # Channels named R, G, B, and nothing else that says so.
+    named = jpeg(smooth(20, 20), keep_rgb=True)
+    start = named.index(b"\xff\xee")
+    unsaid = named[:start] + named[start + 16 :]
+    assert np.abs(np.asarray(Image.open(io.BytesIO(unsaid)), int) - np.asarray(smooth(20, 20))).mean() < 3
+    for data in (jpeg(cmyk), png, adobe, far, named, unsaid, plain + b"\0"):
         assert not is_plain_jpeg(Picture.open(data))
     assert not is_plain_jpeg(Picture.open(np.zeros((4, 4, 3), np.uint8)))
     # A profile that means nothing is passed over by everybody; one that means something is for the usual way.
