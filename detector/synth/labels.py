@@ -1,7 +1,8 @@
 """Boxes of the parts that a rendered picture shows, from what every pixel shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -93,12 +94,15 @@ def find_labels(
     bodies: Mapping[int, bool],
     camera: Camera,
     placement: Placement | None = None,
+    *,
+    covered: Mapping[int, Collection[str]] = MappingProxyType({}),
 ) -> list[Label]:
     """Return the boxes of all parts that are seen: those of one body after those of another, in the order of `PARTS`.
 
     A box is that of the pixels whose surface point lies in the part. It is marked `ignore` when they are less than
     `MIN_SHARE` of what would be seen if nothing stood before the part, or are seen at a grazing angle, or when its
-    shorter side is below `MIN_SIDE_PIXELS`. A part of which next to nothing is seen has no box.
+    shorter side is below `MIN_SIDE_PIXELS`. A part of which next to nothing is seen has no box. A part that is
+    covered, as a breast under a bikini, is no target whatever is seen around the cloth: ignored where that is much.
 
     Args:
         rendered: as from `render`.
@@ -106,6 +110,7 @@ def find_labels(
         bodies: row of each body in `meshes`, and whether it is male.
         camera: that the picture was rendered with.
         placement: where its content lies in the finished picture; None: where it was.
+        covered: by row of the body, names of the parts that clothes cover.
     """
     placement = Placement() if placement is None else placement
     seen = seen_surface(rendered)
@@ -120,6 +125,9 @@ def find_labels(
             share = count / max(float(free[number]), 1.0)
             if not count or (share < _GLIMPSE and count < _GLIMPSE_OF_PICTURE * masks[number].size):
                 continue
+            dressed = part.name in covered.get(row, ())
+            if dressed and share < MIN_SHARE:
+                continue
             box = placement.boxes(_box(masks[number])[None])[0]
             small = min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PIXELS
             hidden = share < MIN_SHARE or count < _MIN_FACING * facing[number]
@@ -127,7 +135,7 @@ def find_labels(
                 Label(
                     class_name=part.class_name(male=male),
                     box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                    ignore=bool(small or hidden),
+                    ignore=bool(small or hidden or dressed),
                     part=part.name,
                     body=row,
                     share=min(share, 1.0),

@@ -2,20 +2,30 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from detector.synth.body import BodyModel
+from detector.synth.body import BodyModel, Shaped
+from detector.synth.clothes import Garment, sample_outfit
+from detector.synth.labels import SHEER
 from detector.synth.mesh import Mesh
 from detector.synth.phenotype import Phenotype
 from detector.synth.poses import on_ground, sample_pose
+from detector.synth.regions import PARTS, Part, read_regions
+from detector.synth.skin_texture import dress_skin
 
 __all__ = ["DRESS", "Person", "sample_person"]
 
 # How much a person wears: nothing; something, with some of the six parts bare; something over all of them.
 DRESS = ("nude", "partly", "clothed")
+# Draws of an outfit at most until it is of the wanted kind; the last one is then worn whatever it is.
+_TRIES = 5
+# A part is covered when so much of its core is under cloth: a thong leaves buttocks bare, briefs do not.
+_CORE_SHARE = {"belly": 0.8, "buttocks": 0.6, "breast_left": 0.7, "breast_right": 0.7, "genitalia": 0.85}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +37,7 @@ class Person:
         male: whether the body has male anatomy.
         heading: radians; 0 faces -y, pi / 2 faces +x.
         support: what the pose rests on, see `Pose.support`.
+        covered: names of the parts whose core is under cloth.
         parameters: JSON-ready.
     """
 
@@ -34,6 +45,7 @@ class Person:
     male: bool
     heading: float
     support: str
+    covered: frozenset[str]
     parameters: dict[str, Any]
 
     @property
@@ -61,18 +73,55 @@ def sample_person(rng: np.random.Generator, dress: str, heading: float) -> Perso
     cosine, sine = math.cos(heading), math.sin(heading)
     about_z = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     body = on_ground(model.pose(shaped, pose.rotations, about_z @ pose.root))
-    tone = rng.uniform(0.05, 1.0) * np.array([0.85, 0.55, 0.42]) ** rng.uniform(0.7, 1.3)
-    body = dataclasses.replace(
-        body, albedo=np.clip(body.albedo / body.albedo.mean(axis=0) * tone, 0, 1).astype(np.float32)
-    )
+    body = dress_skin(body, model, phenotype, rng)
+    garments, covered = ([], frozenset[str]()) if dress == "nude" else _outfit(rng, model, shaped, body, dress)
     parameters = {
         "phenotype": {field.name: _plain(getattr(phenotype, field.name)) for field in dataclasses.fields(phenotype)},
         "pose": pose.name,
         "dress": dress,
+        "garments": [garment.name for garment in garments],
+        "covered": sorted(covered),
         "heading": round(heading, 4),
         "height_m": round(shaped.height, 4),
     }
-    return Person(meshes=(body,), male=phenotype.male, heading=heading, support=pose.support, parameters=parameters)
+    return Person(
+        meshes=(body, *(garment.mesh for garment in garments)),
+        male=phenotype.male,
+        heading=heading,
+        support=pose.support,
+        covered=covered,
+        parameters=parameters,
+    )
+
+
+def _outfit(
+    rng: np.random.Generator, model: BodyModel, shaped: Shaped, body: Mesh, dress: str
+) -> tuple[list[Garment], frozenset[str]]:
+    """Draw clothes that leave something bare, or do not, as `dress` says."""
+    male = shaped.phenotype.male
+    needed = {"buttocks", "genitalia"} if male else {"buttocks", "genitalia", "breast_left", "breast_right"}
+    for _ in range(_TRIES):
+        garments = sample_outfit(rng, model, shaped, body)
+        covered = _covered(garments, model, male=male)
+        if (needed <= covered) == (dress == "clothed"):
+            break
+    return garments, covered
+
+
+def _covered(garments: Sequence[Garment], model: BodyModel, *, male: bool) -> frozenset[str]:
+    under = np.zeros(len(model.regions["body"]), dtype=np.bool_)
+    for garment in garments:
+        if float(np.median(garment.mesh.opacity)) >= SHEER:
+            under |= garment.under
+    return frozenset(
+        part.name for part in PARTS if under[_core(part, model, male=male)].mean() >= _CORE_SHARE[part.name]
+    )
+
+
+def _core(part: Part, model: BodyModel, *, male: bool) -> NDArray[np.bool_]:
+    """Return (V0,) bool: what decides whether a part is covered; of a breast the aureola."""
+    region = read_regions()[part.region(male=male)]
+    return region & model.regions["aureola"] if part.name.startswith("breast") else region & model.regions["body"]
 
 
 def _plain(value: Any) -> Any:

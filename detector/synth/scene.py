@@ -70,6 +70,7 @@ class Scene:
         meshes: everything solid; may be empty.
         painters: textures by row of `meshes`.
         bodies: row of each body, and whether it is male.
+        covered: by the same rows, names of the parts under clothes.
         camera, lights: see there.
         background: (H, W, 3) float32 linear RGB.
         development: from light to the finished picture.
@@ -79,6 +80,7 @@ class Scene:
     meshes: Sequence[Mesh]
     painters: Mapping[int, Painter]
     bodies: Mapping[int, bool]
+    covered: Mapping[int, frozenset[str]]
     camera: Camera
     lights: Sequence[Light]
     background: NDArray[np.float32]
@@ -97,6 +99,7 @@ class Scene:
         persons = [] if rng.random() < settings.empty else _group(rng, settings)
         meshes = [mesh for person in persons for mesh in person.meshes]
         starts = np.cumsum([0, *(len(person.meshes) for person in persons)])
+        rows = {int(start): person for start, person in zip(starts, persons, strict=False)}
         camera, view = _camera(rng, persons, settings)
         lights = sample_lights(rng, camera)
         kind = _background_kind(rng, empty=not persons)
@@ -112,7 +115,8 @@ class Scene:
         return cls(
             meshes=meshes,
             painters={},
-            bodies={int(start): person.male for start, person in zip(starts, persons, strict=False)},
+            bodies={row: person.male for row, person in rows.items()},
+            covered={row: person.covered for row, person in rows.items()},
             camera=camera,
             lights=lights,
             background=background(settings.image_size, rng, kind),
@@ -140,8 +144,8 @@ def _group(rng: np.random.Generator, settings: SceneSettings) -> list[Person]:
     for number in range(1 + _pick(rng, settings.people)):
         dress = DRESS[_pick(rng, settings.dress)]
         person = sample_person(rng, dress, heading + float(rng.normal(0, 0.5) if number else 0.0))
-        all_points = np.concatenate([mesh.vertices for mesh in person.meshes])
-        own_low, own_high = all_points.min(axis=0).astype(np.float64), all_points.max(axis=0).astype(np.float64)
+        all_points = np.concatenate([mesh.vertices for mesh in person.meshes]).astype(np.float64)
+        own_low, own_high = all_points.min(axis=0), all_points.max(axis=0)
         if number:
             gap = float(rng.uniform(0.08, 0.6))
             # Along one of the two plan axes the boxes around them are apart, so nobody touches anybody.
@@ -161,8 +165,8 @@ def _group(rng: np.random.Generator, settings: SceneSettings) -> list[Person]:
 def _camera(rng: np.random.Generator, persons: Sequence[Person], settings: SceneSettings) -> tuple[Camera, str]:
     """Choose what to look at, from where."""
     if not persons:
-        points = np.array([[-1, -1, 0], [1, 1, 2]]) * rng.uniform(0.3, 1.5)
-        return frame_on(points, fill=0.8, offset=(0.0, 0.0), rng=rng, image_size=settings.image_size), "empty"
+        room = np.array([[-1, -1, 0], [1, 1, 2]]) * rng.uniform(0.3, 1.5)
+        return frame_on(room, fill=0.8, offset=(0.0, 0.0), rng=rng, image_size=settings.image_size), "empty"
     view = VIEWS[_pick(rng, settings.views)]
     person = persons[int(rng.integers(len(persons)))]
     points, fill = _points(rng, view, persons, person)
@@ -186,7 +190,7 @@ def _points(
 ) -> tuple[NDArray[np.float32], float]:
     """Return what the picture is framed on, and how much of it that fills."""
     if view == "whole":
-        used = [one.body.vertices[np.unique(one.body.triangles)] for one in persons]
+        used: list[NDArray[np.float32]] = [one.body.vertices[np.unique(one.body.triangles)] for one in persons]
         return np.concatenate(used), float(rng.uniform(0.65, 1.05))
     model = BodyModel.load()
     regions = model.regions
@@ -205,7 +209,9 @@ def _points(
     return person.body.vertices[chosen[model.source]], fill
 
 
-def _direction(rng: np.random.Generator, person: Person, settings: SceneSettings) -> tuple[float, float, float | None]:
+def _direction(
+    rng: np.random.Generator, person: Person, settings: SceneSettings, *, near: bool
+) -> tuple[float, float, float | None]:
     """Return azimuth, elevation and roll: from all sides, most from about the height of the body."""
     side, tilt = rng.random(), rng.random()
     around = float(rng.uniform(-math.pi, math.pi) if side < 0.25 else rng.normal(0 if side < 0.72 else math.pi, 0.55))
