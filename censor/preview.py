@@ -8,38 +8,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from censor.masks import Box
-from censor.styles import Colour
-from detector.classes import ALL_CLASSES
 from detector.detections import Detections
 from detector.errors import UsageError
+from detector.palette import BLACK, WHITE, Colour, class_colour, ink_on
 
-__all__ = ["class_colour", "draw_boxes"]
-
-# Colours that people with any of the common colour-blindnesses tell apart, in the order of the six classes.
-# Source: Okabe and Ito, Color Universal Design (2008), without black.
-PALETTE: tuple[Colour, ...] = (
-    (86, 180, 233),  # sky blue
-    (240, 228, 66),  # yellow
-    (230, 159, 0),  # orange
-    (213, 94, 0),  # vermilion
-    (204, 121, 167),  # reddish purple
-    (0, 158, 115),  # bluish green
-    (0, 114, 178),  # blue, for the other classes
-)
+__all__ = ["draw_boxes"]
 
 # Sizes as shares of the picture's longer side, so that a preview reads alike at any size on the same screen.
 LINE_SHARE = 1 / 320
 FONT_SHARE = 1 / 48
 # Smaller text cannot be read.
 MIN_FONT = 9
-
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-
-
-def class_colour(name: str) -> Colour:
-    """Return the colour of a class: one for each of the six, one for all others."""
-    index = ALL_CLASSES.index(name) if name in ALL_CLASSES else len(PALETTE)
-    return PALETTE[min(index, len(PALETTE) - 1)]
 
 
 def draw_boxes(picture: Image.Image | NDArray[np.uint8], detections: Detections) -> Image.Image:
@@ -153,11 +132,9 @@ class _Tag:
 
     def draw(self, draw: ImageDraw.ImageDraw, place: Box, colour: Colour) -> None:
         """Draw black or white text, whichever stands out more, on the class's colour."""
-        red, green, blue = colour
-        ink = BLACK if 299 * red + 587 * green + 114 * blue > 128_000 else WHITE
         x1, y1, x2, y2 = place
         draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=colour, outline=BLACK)
-        draw.text((x1 + self.start[0], y1 + self.start[1]), self.text, fill=ink, font=self.font)
+        draw.text((x1 + self.start[0], y1 + self.start[1]), self.text, fill=ink_on(colour), font=self.font)
 
 
 def _touch(box1: Box, box2: Box) -> bool:

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from censor import preview
-from censor.preview import PALETTE, class_colour, draw_boxes
+from censor.preview import draw_boxes
 from detector.classes import ALL_CLASSES, CLASSES
 from detector.detections import Detections
 from detector.errors import UsageError
+from detector.palette import PALETTE, class_colour
 
 
 def detections(boxes, labels, image_size, scores=None, class_names=ALL_CLASSES):

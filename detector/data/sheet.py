@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -10,24 +10,13 @@ from detector.classes import CLASSES
 from detector.data.coco import Coco, picture_path
 from detector.errors import RetinaCensorError, UsageError
 from detector.limits import Limits
+from detector.palette import BLACK, Colour, class_colour
 from detector.parallel import map_in_order
 from detector.picture import Picture
 
 __all__ = ["SHEET_PICTURES", "choose_images", "contact_sheet"]
 
-Colour: TypeAlias = tuple[int, int, int]
-
-# Colours that people with any of the common colour-blindnesses tell apart, in the order of the six classes.
-# Source: Okabe and Ito, Color Universal Design (2008), without black and blue.
-PALETTE: tuple[Colour, ...] = (
-    (86, 180, 233),  # sky blue
-    (240, 228, 66),  # yellow
-    (230, 159, 0),  # orange
-    (213, 94, 0),  # vermilion
-    (204, 121, 167),  # reddish purple
-    (0, 158, 115),  # bluish green
-)
-BLACK, WHITE, PAPER, RED = (0, 0, 0), (255, 255, 255), (238, 238, 238), (214, 0, 0)
+PAPER, RED = (238, 238, 238), (214, 0, 0)
 
 # As many as fit a screen or two at a size where a box can be judged.
 SHEET_PICTURES = 48
@@ -131,8 +120,9 @@ def _cell(
             corners = tuple(min(max(round(value), -9), CELL + 9) for value in (x, y, x + w - 1, y + h - 1))
         except (TypeError, ValueError, OverflowError):
             continue
-        known = isinstance(category, int) and 1 <= category <= len(PALETTE)
-        _rectangle(draw, corners, PALETTE[int(str(category)) - 1] if known else RED, annotation.get("iscrowd", 0) == 1)
+        known = isinstance(category, int) and 1 <= category <= len(CLASSES)
+        colour = class_colour(CLASSES[int(str(category)) - 1]) if known else RED
+        _rectangle(draw, corners, colour, annotation.get("iscrowd", 0) == 1)
     return view
 
 
@@ -154,7 +144,7 @@ def _rectangle(draw: ImageDraw.ImageDraw, corners: tuple[int, ...], colour: Colo
 
 def _legend(width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> Image.Image:
     """Return the names of the classes, each beside its colour, in as many lines as the width asks for."""
-    entries = [(name.removesuffix("_EXPOSED").replace("_", " ").lower(), PALETTE[i]) for i, name in enumerate(CLASSES)]
+    entries = [(name.removesuffix("_EXPOSED").replace("_", " ").lower(), class_colour(name)) for name in CLASSES]
     places, x, y = [], GAP, GAP
     for text, colour in entries:
         need = 2 * FONT + int(font.getlength(text)) + 2 * GAP
