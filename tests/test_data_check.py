@@ -17,8 +17,9 @@ from detector.data.check import Report, check
 from detector.data.cli import data
 from detector.data.coco import MIN_SIDE, Coco, read_coco, write_coco
 from detector.data.phash import NEAR_BITS, VIEW_SIDE, group_linked, hash_view, near_pairs
-from detector.data.sheet import PALETTE, RED, choose_images, contact_sheet
+from detector.data.sheet import RED, choose_images, contact_sheet
 from detector.errors import UsageError
+from detector.palette import PALETTE
 from detector.picture import Picture
 
 NAMES = ["0000.jpg", "0002.jpg", "0003.jpg", "0005.jpg"]
