@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from detector.synth.develop import develop
 from detector.synth.labels import Label, find_labels
 from detector.synth.render import render
-from detector.synth.scene import Scene, SceneSettings
+from detector.synth.scene import Scene
+from detector.synth.settings import SceneSettings
 
 __all__ = ["SynthPicture", "make_picture", "picture_rng"]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import UsageError
 from detector.synth.backgrounds import BACKGROUNDS, background
 from detector.synth.body import BodyModel
 from detector.synth.camera import Camera, frame_on
@@ -18,48 +17,12 @@ from detector.synth.lights import Light, sample_lights
 from detector.synth.mesh import Mesh
 from detector.synth.people import DRESS, Person, sample_person
 from detector.synth.regions import PARTS, read_regions
+from detector.synth.settings import SceneSettings
 from detector.synth.shading import Painter
 
-__all__ = ["VIEWS", "Scene", "SceneSettings"]
+__all__ = ["VIEWS", "Scene"]
 
 VIEWS = ("whole", "half", "torso", "part")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneSettings:
-    """What scenes there are, in which shares. Shares of one kind need not sum to 1; only their ratio counts.
-
-    Attributes:
-        image_size: (height, width) in pixels.
-        empty: share of pictures without a person: backgrounds, textures in the colours of skin, objects.
-        people: shares of pictures with one, two and three adults, of those with any.
-        dress: shares of persons who are nude, partly dressed and dressed, in the order of `DRESS`.
-        views: shares of the whole of all persons, half of one, a torso, and one part from near, in that order.
-        turned: share of pictures that are turned by any angle, as from a phone held askew.
-    """
-
-    image_size: tuple[int, int] = (384, 384)
-    empty: float = 0.20
-    people: tuple[float, float, float] = (0.75, 0.18, 0.07)
-    dress: tuple[float, float, float] = (0.31, 0.25, 0.44)
-    views: tuple[float, float, float, float] = (0.34, 0.30, 0.24, 0.12)
-    turned: float = 0.04
-
-    def __post_init__(self) -> None:
-        """Refuse shares that are none.
-
-        Raises:
-            UsageError: for a share below 0, shares of one kind that are all 0, or pictures under 32 pixels.
-        """
-        for name in ("people", "dress", "views"):
-            shares = getattr(self, name)
-            if not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
-                raise UsageError(f"{name} must be shares, not negative and not all 0; got {shares}")
-        for name in ("empty", "turned"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
-        if min(self.image_size) < 32:
-            raise UsageError(f"image_size must be at least 32 pixels either way; got {self.image_size}")
 
 
 @dataclass(frozen=True, kw_only=True)

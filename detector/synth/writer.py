@@ -24,9 +24,9 @@ from detector.paths import weights_dir
 from detector.synth.asset import ASSET_NAME
 from detector.synth.make import SynthPicture, make_picture
 from detector.synth.regions import REGIONS_NAME
-from detector.synth.scene import SceneSettings
+from detector.synth.settings import SceneSettings
 
-__all__ = ["ANNOTATIONS", "FORMATS", "MANIFEST", "WriteOptions", "write_set"]
+__all__ = ["ANNOTATIONS", "FORMATS", "MANIFEST", "WriteOptions", "require_renderer", "write_set"]
 
 ANNOTATIONS, MANIFEST = "annotations.json", "manifest.json"
 FORMATS = ("jpg", "png")
@@ -77,7 +77,7 @@ def write_set(
         raise UsageError(
             f"a set needs at least one picture, as {' or '.join(FORMATS)}; got {count} and {options.file_format!r}"
         )
-    _check_embreex()
+    require_renderer()
     _make_folder(out)
     images: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
@@ -102,7 +102,8 @@ def write_set(
     return coco
 
 
-def _check_embreex() -> None:
+def require_renderer() -> None:
+    """Raise UsageError when embreex is not installed."""
     try:
         import embreex  # noqa: F401
     except ImportError as error:

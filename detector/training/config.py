@@ -13,6 +13,7 @@ from detector.errors import PolicyError
 from detector.losses import LossConfig
 from detector.nearest import nearest
 from detector.retinanet_config import ModelConfig
+from detector.synth.settings import SceneSettings
 
 __all__ = [
     "AugmentConfig",
@@ -20,6 +21,7 @@ __all__ = [
     "FreezePhase",
     "RecipeConfig",
     "RunConfig",
+    "SynthConfig",
     "TrainConfig",
     "check_within",
     "config_differences",
@@ -92,6 +94,23 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SynthConfig:
+    """Mannequins that are rendered while the network learns, instead of pictures from a folder."""
+
+    pictures: int = 0  # that count as an epoch; 0 turns it off. No picture comes twice, in whatever epoch
+    seed: int = 0  # with the place in the stream it decides every picture
+    split: str = "train"  # shares no picture with other splits of the seed
+    render_size: int = 0  # side of the rendered picture; 0: the longer side of the network's input
+    scenes: SceneSettings = field(default_factory=SceneSettings)  # `image_size` there is not used
+
+    def __post_init__(self) -> None:
+        check_within("data.synth.pictures", self.pictures, 0, 1 << 31)
+        check_within("data.synth.seed", self.seed, 0, 1 << 31)
+        if self.render_size:
+            check_within("data.synth.render_size", self.render_size, 32, 4096)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What is learned from. Paths are relative to the folder that the command runs in."""
 
@@ -103,6 +122,7 @@ class DataConfig:
     image_size: tuple[int, int] = (512, 512)  # (height, width) of the network's input, multiples of 32
     workers: int = 4  # processes that read pictures; 0 reads them in the training process
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    synth: SynthConfig = field(default_factory=SynthConfig)  # pictures above 0: `annotations` and `images` are not read
 
     def __post_init__(self) -> None:
         if any(side < 32 or side % 32 for side in self.image_size):

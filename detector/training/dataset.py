@@ -22,12 +22,15 @@ from detector.training.config import AugmentConfig
 
 __all__ = [
     "Batch",
+    "Target",
     "TrainingSet",
     "ValidationSet",
     "batch_positions",
     "loader",
     "normalise",
+    "packed",
     "stream_index",
+    "training_item",
 ]
 
 # A crop is enlarged to the network's input: pictures are read at up to so many times its size.
@@ -125,14 +128,21 @@ class TrainingSet(Dataset[tuple[Tensor, Target]]):
         # Enough for a crop and the largest jitter; the decoder reduces a larger JPEG for free.
         wanted = int(max(self.image_size) * READ_SCALE * max(1.0, self.config.scale[1]))
         sample = _read(image, self.by_image[image["id"]], self.folder, wanted, self.limits)
-        seed = int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0])
-        changed = augment(sample, self.config, self.image_size, seed)
-        target = {
-            "boxes": torch.from_numpy(changed.boxes),
-            "labels": torch.from_numpy(changed.labels),
-            "ignore": torch.from_numpy(changed.ignore),
-        }
-        return _packed(changed), target
+        return training_item(sample, self.config, self.image_size, seed=self.seed, position=position)
+
+
+def training_item(
+    sample: Sample, config: AugmentConfig, image_size: tuple[int, int], *, seed: int, position: int
+) -> tuple[Tensor, Target]:
+    """Augment what stands at `position` of the stream; return it as (4, H, W) uint8, and its target."""
+    chance = int(np.random.SeedSequence([seed, position]).generate_state(1)[0])
+    changed = augment(sample, config, image_size, chance)
+    target = {
+        "boxes": torch.from_numpy(changed.boxes),
+        "labels": torch.from_numpy(changed.labels),
+        "ignore": torch.from_numpy(changed.ignore),
+    }
+    return packed(changed), target
 
 
 class ValidationSet(Dataset[tuple[Tensor, Target]]):
@@ -151,7 +161,7 @@ class ValidationSet(Dataset[tuple[Tensor, Target]]):
         """Return one picture (4, H, W) uint8; `index`; and `content`, its (height, width) in the network's input."""
         view = _read(self.images[index], [], self.folder, max(self.image_size), self.limits).image
         sample, content = letterboxed(view, self.image_size)
-        return _packed(sample), {"index": torch.tensor(index), "content": torch.tensor(content)}
+        return packed(sample), {"index": torch.tensor(index), "content": torch.tensor(content)}
 
 
 def _read(
@@ -184,7 +194,7 @@ def _read(
     )
 
 
-def _packed(sample: Sample) -> Tensor:
+def packed(sample: Sample) -> Tensor:
     """Return (4, H, W) uint8: RGB and where there is picture."""
     assert sample.content is not None
     layers = np.concatenate([sample.image, sample.content[..., None].astype(np.uint8)], axis=2)
