@@ -4,11 +4,13 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from detector.errors import OutputError
 
-__all__ = ["leftovers", "write_atomic"]
+__all__ = ["leftovers", "stream_atomic", "write_atomic"]
 
 # A name of its own, not the target's with an addition: that could be too long for the file system.
 _PREFIX, _SUFFIX = ".retina-censor-", ".partial"
@@ -16,7 +18,7 @@ _PREFIX, _SUFFIX = ".retina-censor-", ".partial"
 _NAME_BYTES = 16
 _PERMISSIONS = 0o777
 # Absent on Windows, where the flags would mean nothing.
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
@@ -37,6 +39,20 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         OutputError: when the target is a link, a folder, a device or read-only, when its folder is missing or may not
             be written, or when the disk is full. The target is as it was, and the temporary file is gone.
     """
+    with stream_atomic(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def stream_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a temporary file beside `path` to write into piece by piece, and put it in its place at the end.
+
+    For what is too large to hold, as `write_atomic` for what is not. The file may also be read and sought in, to check
+    what was written before it counts. Whatever is raised in the `with` block, Ctrl-C included, removes the file and leaves the target as it was.
+
+    Raises:
+        OutputError: as `write_atomic`; also for any other `OSError` of the block.
+    """
     target = Path(os.fspath(path))
     temporary = target.parent / f"{_PREFIX}{secrets.token_hex(_NAME_BYTES)}{_SUFFIX}"
     replaced = False
@@ -44,8 +60,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
         old = _check_target(target)
         # Until it has the old file's permissions nobody else may read it.
         descriptor = os.open(temporary, _NEW_FILE, 0o666 if old is None else 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(data)
+        with open(descriptor, "w+b") as file:
+            yield file
             if old is not None:
                 _copy_owner_and_mode(temporary, old)
             file.flush()

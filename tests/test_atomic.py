@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from detector import atomic
-from detector.atomic import leftovers, write_atomic
+from detector.atomic import leftovers, stream_atomic, write_atomic
 from detector.errors import OutputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +37,31 @@ def test_a_new_file_holds_the_data_and_nothing_else_is_left(tmp_path: Path, data
     write_atomic(tmp_path / "out.jpg", data)
     assert (tmp_path / "out.jpg").read_bytes() == data
     assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]
+
+
+def test_a_streamed_file_can_be_read_before_it_counts(tmp_path: Path) -> None:
+    target = tmp_path / "out.gif"
+    target.write_bytes(b"old")
+    with stream_atomic(target) as file:
+        file.write(b"first")
+        file.write(b"second")
+        file.seek(5)
+        assert file.read() == b"second"
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"firstsecond"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
+
+
+@pytest.mark.parametrize("exception", [RuntimeError("x"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_whatever_is_raised_while_streaming_leaves_the_old_file_alone(tmp_path: Path, exception: BaseException) -> None:
+    target = tmp_path / "out.gif"
+    target.write_bytes(b"old")
+    expected = OutputError if isinstance(exception, OSError) else type(exception)
+    with pytest.raises(expected), stream_atomic(target) as file:
+        file.write(b"half")
+        raise exception
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
 
 
 def test_a_longer_old_file_is_replaced_whole_by_another_file(tmp_path: Path) -> None:
