@@ -48,7 +48,8 @@ def stream_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a temporary file beside `path` to write into piece by piece, and put it in its place at the end.
 
     For what is too large to hold, as `write_atomic` for what is not. The file may also be read and sought in, to check
-    what was written before it counts. Whatever is raised in the `with` block, Ctrl-C included, removes the file and leaves the target as it was.
+    what was written before it counts. Whatever is raised in the `with` block, Ctrl-C included, removes the file and
+    leaves the target as it was.
 
     Raises:
         OutputError: as `write_atomic`; also for any other `OSError` of the block.

@@ -25,6 +25,9 @@ class Limits:
         max_pixels: width times height. At four bytes a pixel the default takes 200 MB a copy. Pillow has a bound of
             its own, `PIL.Image.MAX_IMAGE_PIXELS` (89 megapixels unless a program changes it), that holds as well.
         max_side: of width and height each.
+        max_frames: of an animation, and pages of a file.
+        max_total_pixels: of all frames together; each of them is decoded three times. The default is 1,000 frames
+            of 1920 x 1080, with some room.
 
     Raises:
         UsageError: for a bound that is not a whole number of at least 1.
@@ -33,6 +36,8 @@ class Limits:
     max_bytes: int = 100 * 1024 * 1024
     max_pixels: int = 50_000_000
     max_side: int = 20_000
+    max_frames: int = 5_000
+    max_total_pixels: int = 2_500_000_000
 
     def __post_init__(self) -> None:
         for bound in fields(self):
@@ -62,6 +67,19 @@ class Limits:
             raise LimitError(
                 f"{name}: a picture must have at most {bound} pixels; got {width} x {height} = {width * height}; "
                 "make it smaller, or raise the limit on pixels if you trust its source"
+            )
+
+    def check_frames(self, count: int, total_pixels: int, name: str) -> None:
+        """Refuse more frames or pages, or more pixels in all of them, than the limits allow."""
+        if count > self.max_frames:
+            raise LimitError(
+                f"{name}: a file must have at most {self.max_frames} frames or pages; got {count} or more; "
+                "cut it into shorter ones, or raise the limit on frames if you trust its source"
+            )
+        if total_pixels > self.max_total_pixels:
+            raise LimitError(
+                f"{name}: a file's frames must have at most {self.max_total_pixels} pixels together; got "
+                f"{total_pixels} or more; make it smaller or shorter, or raise the limit if you trust its source"
             )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from detector.errors import InputError
 from detector.limits import Limits
 
-__all__ = ["BITS", "PHOTOMETRIC", "TiffDirectory", "decodable_tiff", "read_tiff_directory"]
+__all__ = ["BITS", "PHOTOMETRIC", "TiffDirectory", "decodable_tiff", "read_tiff_directory", "single_page", "tiff_pages"]
 
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, ORIENTATION, ICC_PROFILE = 256, 257, 258, 262, 274, 34675
 _SUBFILE_TYPE, _TILE_WIDTH, _TILE_HEIGHT = 254, 322, 323
@@ -82,6 +82,43 @@ def read_tiff_directory(data: bytes, name: str, limits: Limits) -> TiffDirectory
     if _TILE_WIDTH in scalars or _TILE_HEIGHT in scalars:  # the decoder sets a whole tile aside
         limits.check_size(scalars.get(_TILE_WIDTH, 0), scalars.get(_TILE_HEIGHT, 0), f"{name} (a tile of it)")
     return TiffDirectory(order=order, fields=fields, scalars=scalars, icc_profile=profile)
+
+
+def tiff_pages(data: bytes, name: str, limits: Limits) -> list[int]:
+    """Return where the directory of each page stands, in their order; what hangs below a page (SubIFDs) is left out.
+
+    Raises:
+        InputError: when the chain of directories leaves the file or leads in a circle.
+        LimitError: when there are more pages than the limits allow.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    pages: list[int] = []
+    try:
+        big = struct.unpack_from(order + "H", data, 2)[0] == 43
+        pointer, number, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+        (start,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+        while start:
+            if start in pages:
+                raise _broken(name, "its pages must follow one another, not in a circle")
+            pages.append(start)
+            limits.check_frames(len(pages), 0, name)
+            (count,) = struct.unpack_from(order + number, data, start)
+            (start,) = struct.unpack_from(order + pointer, data, start + struct.calcsize("<" + number) + count * entry)
+    except struct.error as error:
+        raise _broken(name, "its directories must lie inside the file") from error
+    return pages
+
+
+def single_page(data: bytes, start: int) -> bytes:
+    """Return the file with the page whose directory stands at `start` as its first and only one."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    pointer, number, entry, first = ("Q", "Q", 20, 8) if big else ("I", "H", 12, 4)
+    (count,) = struct.unpack_from(order + number, data, start)
+    page = bytearray(data)
+    struct.pack_into(order + pointer, page, first, start)
+    struct.pack_into(order + pointer, page, start + struct.calcsize("<" + number) + count * entry, 0)
+    return bytes(page)
 
 
 def decodable_tiff(data: bytes, directory: TiffDirectory) -> bytes:

@@ -57,9 +57,14 @@ def test_whatever_is_raised_while_streaming_leaves_the_old_file_alone(tmp_path: 
     target = tmp_path / "out.gif"
     target.write_bytes(b"old")
     expected = OutputError if isinstance(exception, OSError) else type(exception)
-    with pytest.raises(expected), stream_atomic(target) as file:
-        file.write(b"half")
-        raise exception
+
+    def stream() -> None:
+        with stream_atomic(target) as file:
+            file.write(b"half")
+            raise exception
+
+    with pytest.raises(expected):
+        stream()
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
 
