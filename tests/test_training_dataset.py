@@ -14,7 +14,7 @@ from PIL import Image
 from detector.classes import CLASSES
 from detector.errors import InputError, UsageError
 from detector.retinanet_config import Preprocessing
-from detector.training.annotations import read_annotations
+from detector.training.annotations import read_annotations, unseen_classes
 from detector.training.config import AugmentConfig
 from detector.training.dataset import (
     TrainingSet,
@@ -98,6 +98,12 @@ def test_broken_annotations_are_refused(tmp_path: Path, change: Any, kind: type[
     change(content)
     with pytest.raises(kind, match=message):
         read_annotations(written(tmp_path, content), CLASSES)
+
+
+def test_classes_without_a_box_are_named(tmp_path: Path) -> None:
+    rest = [name for name in CLASSES if name != "FEMALE_BREAST_EXPOSED"]
+    assert unseen_classes(read_annotations(written(tmp_path, table()), CLASSES)) == rest
+    assert unseen_classes(read_annotations(written(tmp_path, table(iscrowd=1)), CLASSES)) == list(CLASSES)
 
 
 def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:

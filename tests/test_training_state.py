@@ -141,6 +141,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / CHECKPOINT).exists(), "nothing of it is kept"
 
 
+def test_a_run_without_a_single_box_is_refused(tmp_path: Path) -> None:
+    config = small_run(tmp_path)
+    path = Path(config.data.annotations)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    with pytest.raises(InputError, match="must have boxes to learn from"):
+        train(config, say=hush)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_a_run_says_and_writes(tmp_path: Path) -> None:
     lines: list[str] = []
     overrides = ["train.steps=2", "train.evaluate_every=1", "train.loss.box_loss=giou", "train.head_lr_multiplier=5.0"]
@@ -149,6 +158,7 @@ def test_what_a_run_says_and_writes(tmp_path: Path) -> None:
     assert lines[1] == "precision: float32 (the CPU is the exact reference)"
     assert any("pictures/s" in line and "loss_cls" not in line for line in lines)
     assert any("AP50" in line for line in lines)
+    assert any(line.startswith("warning: no box of ") and "MALE_GENITALIA_EXPOSED" in line for line in lines)
     assert result.best_ap is not None
     assert set(result.figures) == {"AP", "AP50", "AP75"}
     out = tmp_path / "run"

@@ -30,6 +30,7 @@ def train_classifier(config: str, overrides: tuple[str, ...], **options: Any) ->
     Examples:
       detector train-classifier configs/classifier_r101.toml --data photos --out runs/five
       detector train-classifier configs/classifier_r101.toml --data photos --arch inception_v3
+      detector train-classifier configs/classifier_r101.toml --data photos --arch cnn --set 'train.freeze=[{}]'
       detector train-classifier configs/classifier_r101.toml --set train.batch_size=32 --set train.lr=0.005
       detector train-classifier configs/classifier_r101.toml --data photos --out runs/five --resume
       torchrun --standalone --nproc-per-node 8 -m detector.classifying.run configs/classifier_r101.toml --data photos

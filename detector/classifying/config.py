@@ -102,7 +102,10 @@ class ClassifierRunConfig:
         there = len(STAGES[self.model.arch])
         most = max(phase.stages for phase in self.train.freeze)
         if most > there:
-            raise PolicyError(f"train.freeze must lock at most the {there} stages of {self.model.arch}; got {most}")
+            raise PolicyError(
+                f"train.freeze must lock at most the {there} stages of {self.model.arch}; got {most}; "
+                "train.freeze=[{}] locks none"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as nested dicts and lists, JSON-ready."""

@@ -11,7 +11,7 @@ from detector.classes import canonical_class
 from detector.data.coco import picture_path, read_coco
 from detector.errors import InputError, UsageError
 
-__all__ = ["Annotations", "read_annotations"]
+__all__ = ["Annotations", "read_annotations", "unseen_classes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,13 @@ def read_annotations(path: Path, classes: Sequence[str]) -> Annotations:
         "categories": [{"id": label + 1, "name": name} for name, label in labels.items()],
     }
     return Annotations(dataset=dataset, by_image=by_image)
+
+
+def unseen_classes(annotations: Annotations) -> list[str]:
+    """Return the classes without a single box that is learned from; crowds are not."""
+    dataset = annotations.dataset
+    seen = {note["category_id"] for note in dataset["annotations"] if not note["iscrowd"]}
+    return [category["name"] for category in dataset["categories"] if category["id"] not in seen]
 
 
 def _note(

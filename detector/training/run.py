@@ -8,6 +8,7 @@ On several machines:   torchrun --nnodes 4 --nproc-per-node 8 --rdzv-backend c10
 Go on after a stop:    the same command, and train.resume=true
 Tiny, on a CPU:        detector train configs/retinanet_r18.toml \\
                            data.annotations=tests/data/mannequins/annotations.json \\
+                           data.val_annotations=tests/data/mannequins/annotations.json \\
                            data.images=tests/data/mannequins "data.image_size=[128, 128]" data.workers=0 \\
                            model.preprocessing.long_side=128 model.norm=group \\
                            train.batch_size=4 train.steps=20 train.log_every=5 train.out=runs/tiny
@@ -23,10 +24,11 @@ from typing import Any
 
 import torch
 
-from detector.errors import UsageError
+from detector.errors import InputError, UsageError
 from detector.retinanet import RetinaNet, build_retinanet
+from detector.synth.dataset import SynthSet
 from detector.thin_body import ThinBody
-from detector.training.annotations import read_annotations
+from detector.training.annotations import read_annotations, unseen_classes
 from detector.training.config import RunConfig
 from detector.training.dataset import TrainingSet, ValidationSet, batch_positions, loader
 from detector.training.distributed import Group
@@ -34,7 +36,7 @@ from detector.training.engine import Engine, validate
 from detector.training.loop import BEST, LAST, Loop, Result, Say, check_batch, conduct
 from detector.weights import load_weights, save_weights
 
-__all__ = ["BEST", "LAST", "Result", "Run", "main", "train"]
+__all__ = ["BEST", "LAST", "Result", "Run", "main", "train", "training_set"]
 
 # In the place of a path in train.init: open_nsfw's stages, taught on photographs, for the backbone `resnet50_thin`.
 OPEN_NSFW = "open-nsfw"
@@ -49,9 +51,8 @@ class Run(Loop):
         check_batch(config.train, group)
         self.config = config
         train, data = config.train, config.data
-        self.annotations = read_annotations(Path(data.annotations), data.classes)
-        pictures = len(self.annotations.dataset["images"])
-        super().__init__(recipe=train, table=config.to_dict(), pictures=pictures, group=group, say=say)
+        self.training = training_set(config, say)
+        super().__init__(recipe=train, table=config.to_dict(), pictures=len(self.training), group=group, say=say)
         self.validation = read_annotations(Path(data.val_annotations), data.classes) if data.val_annotations else None
         torch.manual_seed(train.seed)
         model = build_retinanet(config.model)
@@ -63,18 +64,11 @@ class Run(Loop):
     def batches(self, stop: int) -> Iterator[Any]:
         """Yield this process's share of each step's batch, from the present step to `stop`."""
         config, group = self.config, self.group
-        pictures = TrainingSet(
-            annotations=self.annotations,
-            folder=Path(config.data.images),
-            image_size=config.data.image_size,
-            config=config.data.augment,
-            seed=config.train.seed,
-        )
         positions = batch_positions(
             self.step, stop, config.train.batch_size, rank=group.rank, world_size=group.world_size
         )
         batches: Iterator[Any] = iter(
-            loader(pictures, positions, workers=config.data.workers, pin=group.device.type == "cuda")
+            loader(self.training, positions, workers=config.data.workers, pin=group.device.type == "cuda")
         )
         return batches
 
@@ -126,6 +120,33 @@ def _from_open_nsfw(model: RetinaNet) -> str:
         )
     model.body.load_state_dict(ThinBody.pretrained().state_dict())
     return f"init: the backbone from {OPEN_NSFW}; random: fpn and head"
+
+
+def training_set(config: RunConfig, say: Say) -> TrainingSet | SynthSet:
+    """Return what a run learns from: the pictures of a folder, or mannequins that are rendered on the way.
+
+    Args:
+        config: of the run.
+        say: told of classes that would be learned as background.
+
+    Raises:
+        InputError: when the annotations cannot be read, or hold no box at all.
+        UsageError: when a class has no category, or mannequins cannot be rendered here.
+    """
+    data, seed = config.data, config.train.seed
+    if data.synth.pictures:
+        return SynthSet(
+            synth=data.synth, classes=data.classes, image_size=data.image_size, config=data.augment, seed=seed
+        )
+    annotations = read_annotations(Path(data.annotations), data.classes)
+    unseen = unseen_classes(annotations)
+    if len(unseen) == len(data.classes):
+        raise InputError(f"{data.annotations} must have boxes to learn from; it has none of {', '.join(unseen)}")
+    if unseen:
+        say(f"warning: no box of {', '.join(unseen)}: learned as background, never found; leave out of data.classes")
+    return TrainingSet(
+        annotations=annotations, folder=Path(data.images), image_size=data.image_size, config=data.augment, seed=seed
+    )
 
 
 def _initialise(model: RetinaNet, path: Path) -> str:
