@@ -25,6 +25,7 @@ from detector.synth.phenotype import Phenotype
 from detector.synth.poses import on_ground, sample_pose
 from detector.synth.regions import REGIONS_NAME
 from detector.synth.render import Rendered, render
+from detector.synth.skin_texture import dress_skin
 
 __all__ = ["FRACTIONS", "Counts", "Plain", "choose_regions", "compare", "count_boxes", "plain_pictures"]
 
@@ -75,7 +76,7 @@ def plain_pictures(count: int, seed: int) -> Iterator[Plain]:
         # Upright bodies: there the detector whose convention is learned is surest.
         while (pose := sample_pose(rng, model, shaped)).support != "stand":
             pass
-        mesh = on_ground(model.pose(shaped, pose.rotations, pose.root))
+        mesh = dress_skin(on_ground(model.pose(shaped, pose.rotations, pose.root)), model, phenotype, rng)
         points = mesh.vertices[np.unique(mesh.triangles)]
         if rng.random() < 0.5:
             torso = model.regions["torso"] | model.regions["upper_legs"]

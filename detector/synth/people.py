@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from detector.synth.body import BodyModel, Shaped
 from detector.synth.clothes import Garment, sample_outfit
+from detector.synth.hair import sample_hair
 from detector.synth.labels import SHEER
 from detector.synth.mesh import Mesh
 from detector.synth.phenotype import Phenotype
 from detector.synth.poses import on_ground, sample_pose
+from detector.synth.props import before_region, furniture, held_object
 from detector.synth.regions import PARTS, Part, read_regions
 from detector.synth.skin_texture import dress_skin
 
@@ -22,6 +24,8 @@ __all__ = ["DRESS", "Person", "sample_person"]
 
 # How much a person wears: nothing; something, with some of the six parts bare; something over all of them.
 DRESS = ("nude", "partly", "clothed")
+# Shares of persons who hold a thing, and who have one right before one of the six parts.
+_HOLDING, _HIDING = 0.07, 0.08
 # Draws of an outfit at most until it is of the wanted kind; the last one is then worn whatever it is.
 _TRIES = 5
 # A part is covered when so much of its core is under cloth: a thong leaves buttocks bare, briefs do not.
@@ -33,7 +37,7 @@ class Person:
     """A body and what is on it.
 
     Attributes:
-        meshes: the body first, then hair and clothes.
+        meshes: the body first, then hair, clothes, furniture and things before it.
         male: whether the body has male anatomy.
         heading: radians; 0 faces -y, pi / 2 faces +x.
         support: what the pose rests on, see `Pose.support`.
@@ -74,24 +78,40 @@ def sample_person(rng: np.random.Generator, dress: str, heading: float) -> Perso
     about_z = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     body = on_ground(model.pose(shaped, pose.rotations, about_z @ pose.root))
     body = dress_skin(body, model, phenotype, rng)
+    hair = sample_hair(rng, model, shaped, body)
     garments, covered = ([], frozenset[str]()) if dress == "nude" else _outfit(rng, model, shaped, body, dress)
+    things, hidden = _things(rng, model, body, pose.support)
     parameters = {
         "phenotype": {field.name: _plain(getattr(phenotype, field.name)) for field in dataclasses.fields(phenotype)},
         "pose": pose.name,
         "dress": dress,
         "garments": [garment.name for garment in garments],
         "covered": sorted(covered),
+        "objects": len(things),
+        "object_before": hidden,
         "heading": round(heading, 4),
         "height_m": round(shaped.height, 4),
     }
     return Person(
-        meshes=(body, *(garment.mesh for garment in garments)),
+        meshes=(body, *hair, *(garment.mesh for garment in garments), *things),
         male=phenotype.male,
         heading=heading,
         support=pose.support,
         covered=covered,
         parameters=parameters,
     )
+
+
+def _things(rng: np.random.Generator, model: BodyModel, body: Mesh, support: str) -> tuple[list[Mesh], str | None]:
+    """Return furniture and what is held, and the part that a thing is held before."""
+    things = furniture(rng, model, body, support)
+    hidden = None
+    if rng.random() < _HOLDING:
+        things.append(held_object(rng, model, body))
+    if rng.random() < _HIDING:
+        hidden = PARTS[int(rng.integers(len(PARTS)))].name
+        things.append(before_region(rng, model, body, hidden))
+    return things, hidden
 
 
 def _outfit(

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.synth.arrangement import pick, sample_group, sample_in_between, sample_objects
 from detector.synth.backgrounds import BACKGROUNDS, background
 from detector.synth.body import BodyModel
 from detector.synth.camera import Camera, frame_on
 from detector.synth.develop import Development, sample_development
 from detector.synth.lights import Light, sample_lights
 from detector.synth.mesh import Mesh
-from detector.synth.people import DRESS, Person, sample_person
+from detector.synth.people import Person
 from detector.synth.regions import PARTS, read_regions
 from detector.synth.settings import SceneSettings
 from detector.synth.shading import Painter
@@ -59,16 +60,19 @@ class Scene:
             settings: shares and size; None takes the defaults.
         """
         settings = SceneSettings() if settings is None else settings
-        persons = [] if rng.random() < settings.empty else _group(rng, settings)
-        meshes = [mesh for person in persons for mesh in person.meshes]
+        persons = [] if rng.random() < settings.empty else sample_group(rng, settings)
         starts = np.cumsum([0, *(len(person.meshes) for person in persons)])
         rows = {int(start): person for start, person in zip(starts, persons, strict=False)}
-        camera, view = _camera(rng, persons, settings)
+        objects = sample_objects(rng, persons)
+        camera, view = _camera(rng, persons, objects, settings)
+        if persons and rng.random() < settings.occluded:
+            objects.append(sample_in_between(rng, camera))
         lights = sample_lights(rng, camera)
         kind = _background_kind(rng, empty=not persons)
         development = sample_development(rng)
         parameters = {
             "persons": [person.parameters for person in persons],
+            "objects": len(objects),
             "view": view,
             "camera": _rounded(dataclasses.asdict(camera)),
             "lights": [light.kind for light in lights],
@@ -76,7 +80,7 @@ class Scene:
             "development": _rounded(dataclasses.asdict(development)),
         }
         return cls(
-            meshes=meshes,
+            meshes=[*(mesh for person in persons for mesh in person.meshes), *objects],
             painters={},
             bodies={row: person.male for row, person in rows.items()},
             covered={row: person.covered for row, person in rows.items()},
@@ -88,49 +92,23 @@ class Scene:
         )
 
 
-def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
-    return int(rng.choice(len(shares), p=np.array(shares) / sum(shares)))
-
-
 def _background_kind(rng: np.random.Generator, *, empty: bool) -> str:
     """Choose mostly photographs and rooms behind people, all alike without."""
     names = sorted(BACKGROUNDS)
     weights = [1.0 if empty else {"photograph": 4.0, "room": 3.0}.get(name, 1.0) for name in names]
-    return names[_pick(rng, weights)]
+    return names[pick(rng, weights)]
 
 
-def _group(rng: np.random.Generator, settings: SceneSettings) -> list[Person]:
-    """Draw persons who face about the same way and stand apart: beside or behind each other, with room between."""
-    heading = float(rng.uniform(-math.pi, math.pi))
-    persons: list[Person] = []
-    low, high = np.zeros(3), np.zeros(3)
-    for number in range(1 + _pick(rng, settings.people)):
-        dress = DRESS[_pick(rng, settings.dress)]
-        person = sample_person(rng, dress, heading + float(rng.normal(0, 0.5) if number else 0.0))
-        all_points = np.concatenate([mesh.vertices for mesh in person.meshes]).astype(np.float64)
-        own_low, own_high = all_points.min(axis=0), all_points.max(axis=0)
-        if number:
-            gap = float(rng.uniform(0.08, 0.6))
-            # Along one of the two plan axes the boxes around them are apart, so nobody touches anybody.
-            axis, side = int(rng.integers(2)), 1 if rng.random() < 0.5 else -1
-            offset = np.zeros(3)
-            offset[axis] = high[axis] + gap - own_low[axis] if side > 0 else low[axis] - gap - own_high[axis]
-            offset[1 - axis] = rng.normal(0, 0.3)
-            person = person.moved((float(offset[0]), float(offset[1]), 0.0))
-            own_low, own_high = own_low + offset, own_high + offset
-            low, high = np.minimum(low, own_low), np.maximum(high, own_high)
-        else:
-            low, high = own_low, own_high
-        persons.append(person)
-    return persons
-
-
-def _camera(rng: np.random.Generator, persons: Sequence[Person], settings: SceneSettings) -> tuple[Camera, str]:
+def _camera(
+    rng: np.random.Generator, persons: Sequence[Person], objects: Sequence[Mesh], settings: SceneSettings
+) -> tuple[Camera, str]:
     """Choose what to look at, from where."""
     if not persons:
-        room = np.array([[-1, -1, 0], [1, 1, 2]]) * rng.uniform(0.3, 1.5)
-        return frame_on(room, fill=0.8, offset=(0.0, 0.0), rng=rng, image_size=settings.image_size), "empty"
-    view = VIEWS[_pick(rng, settings.views)]
+        corners = [point for mesh in objects for point in (mesh.vertices.min(axis=0), mesh.vertices.max(axis=0))]
+        room = np.array(corners or [[-1, -1, 0], [1, 1, 2]])
+        fill = float(rng.uniform(0.5, 1.6))
+        return frame_on(room, fill=fill, offset=(0.0, 0.0), rng=rng, image_size=settings.image_size), "empty"
+    view = VIEWS[pick(rng, settings.views)]
     person = persons[int(rng.integers(len(persons)))]
     points, fill = _points(rng, view, persons, person)
     azimuth, elevation, roll = _direction(rng, person, settings, near=view == "part")

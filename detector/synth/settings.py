@@ -21,6 +21,7 @@ class SceneSettings:
         people: shares of pictures with one, two and three adults, of those with any.
         dress: shares of persons who are nude, partly dressed and dressed, in the order of `DRESS`.
         views: shares of the whole of all persons, half of one, a torso, and one part from near, in that order.
+        occluded: share of pictures of people with an object between them and the camera.
         turned: share of pictures that are turned by any angle, as from a phone held askew.
     """
 
@@ -29,6 +30,7 @@ class SceneSettings:
     people: tuple[float, float, float] = (0.75, 0.18, 0.07)
     dress: tuple[float, float, float] = (0.31, 0.25, 0.44)
     views: tuple[float, float, float, float] = (0.34, 0.30, 0.24, 0.12)
+    occluded: float = 0.08
     turned: float = 0.04
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class SceneSettings:
             shares = getattr(self, name)
             if not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
                 raise UsageError(f"{name} must be shares, not negative and not all 0; got {shares}")
-        for name in ("empty", "turned"):
+        for name in ("empty", "occluded", "turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
         if min(self.image_size) < 32:
