@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from censor.imagefile import encode
 from censor.jpegfile import has_restarts, rewrite_jpeg
+from censor.known import drawn_boxes, drawn_records, hash_and_recall
 from censor.paint import Painted, Region, paint_image, whole
 from censor.policy import CensorPolicy, HideRules
 from censor.preview import draw_boxes
@@ -18,6 +19,7 @@ from censor.report import WHOLE, Report
 from censor.verify import Checked, check_output
 from detector.detections import Detections
 from detector.errors import InputError
+from detector.known import KnownList, with_known
 from detector.picture import Picture
 from detector.pixels import Pixels
 from detector.verdict import Verdict, classify
@@ -70,6 +72,7 @@ class Pipeline:
         verify: whether the encoded output is decoded and looked at again.
         ahead: whether one picture may use a second core: to decode a large JPEG while the detector looks, and to
             encode. Off where every core has a picture of its own to work on.
+        known: a person's earlier decisions about near copies; None asks nobody.
     """
 
     model: Detector
@@ -77,6 +80,7 @@ class Pipeline:
     policy: CensorPolicy
     verify: bool = True
     ahead: bool = True
+    known: KnownList | None = None
 
     def look(self, pixels: Pixels) -> tuple[Detections, Verdict]:
         """Return what was found at or above the policy's thresholds, and the verdict."""
@@ -101,14 +105,31 @@ class Pipeline:
         """
         rewritten = _rewritten(picture, output_format)
         with self._pixels(rewritten or picture) as pixels:
+            pdq, match = hash_and_recall(pixels, self.known, self.policy.policy)
+            drawn = drawn_boxes(match, picture.image_size)
+            if match is not None and not match.looked:
+                report = self._report(
+                    picture,
+                    target,
+                    verdict=with_known(None, match, self.policy.policy),
+                    boxes=tuple(drawn_records(drawn)),
+                    warnings=(),
+                    by_model=False,
+                )
+                # A copy may be cropped a little, and its boxes lie off: the output is looked at, where there are any.
+                judge = self if len(drawn) else replace(self, verify=False)
+                report = replace(report, pdq=pdq, known=match)
+                return judge._write(picture, pixels, regions_of(drawn, self.policy.hide), report, output_format)
             found, verdict = self.look(pixels)
+            if match is not None:
+                verdict = with_known(verdict, match, self.policy.policy)
             hide = found.of_classes(self.policy.hide.classes)
             flagging = set(found.names) & set(self.policy.policy.verdict.nsfw_classes)
             left = sorted(flagging - set(self.policy.hide.classes))
-            regions, warnings = self._regions(picture, hide, verdict, left)
-            boxes = self._records(found, regions)
+            regions, warnings = self._regions(picture, hide, drawn, verdict, left)
+            boxes = (*self._records(found, regions), *drawn_records(drawn))
             report = self._report(picture, target, verdict=verdict, boxes=boxes, warnings=tuple(warnings))
-            return self._write(picture, pixels, regions, report, output_format)
+            return self._write(picture, pixels, regions, replace(report, pdq=pdq, known=match), output_format)
 
     def run_mask(
         self,
@@ -123,6 +144,7 @@ class Pipeline:
         report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=warnings)
         with Pixels(_rewritten(picture, output_format) or picture) as pixels:
             regions = regions_of(boxes, self.policy.hide)
+            report = replace(report, pdq=hash_and_recall(pixels, None, self.policy.policy)[0])
             return self._write(picture, pixels, regions, report, output_format, cover_new=False)
 
     def preview(self, picture: Picture, target: str | None, output_format: str | None) -> Outcome:
@@ -131,8 +153,9 @@ class Pipeline:
             found, verdict = self.look(pixels)
             shown = found.of_classes(self.policy.hide.classes)
             report = self._report(picture, target, verdict=verdict, boxes=self._records(found, ()), warnings=())
+            pdq, _ = hash_and_recall(pixels, None, self.policy.policy)  # before the boxes are drawn on the same pixels
             data = self.encode(draw_boxes(pixels.full(), shown), picture, output_format)
-            return _outcome(data, replace(report, method="preview"))
+            return _outcome(data, replace(report, method="preview", pdq=pdq))
 
     def _pixels(self, picture: Picture) -> Pixels:
         """Decode in a second thread only what is needed for certain: the second opinion's full picture."""
@@ -146,10 +169,10 @@ class Pipeline:
         return tuple(boxes)
 
     def _regions(
-        self, picture: Picture, hide: Detections, verdict: Verdict, left: list[str]
+        self, picture: Picture, hide: Detections, drawn: Detections, verdict: Verdict, left: list[str]
     ) -> tuple[list[Region], list[str]]:
         """Return what to paint, and what a person should know; `left` flags the picture and is not to be hidden."""
-        regions = regions_of(hide, self.policy.hide)
+        regions = regions_of(hide, self.policy.hide) + regions_of(drawn, self.policy.hide)
         if verdict.verdict == "safe" or (regions and not left):
             return regions, []
         if self.policy.hide.fallback == "whole":
@@ -166,8 +189,10 @@ class Pipeline:
         verdict: Verdict | None,
         boxes: tuple[Mapping[str, Any], ...],
         warnings: tuple[str, ...],
+        by_model: bool = True,
     ) -> Report:
-        model = {"name": self.model.name, "sha256": self.model.sha256} if verdict is not None else {"name": "person"}
+        looked = by_model and verdict is not None
+        model = {"name": self.model.name, "sha256": self.model.sha256} if looked else {"name": "person"}
         return Report(
             source=picture.name,
             target=target,

@@ -10,6 +10,8 @@ from detector.classes import ALL_CLASSES
 from detector.cliparts import printable
 from detector.detections import Detections
 from detector.errors import InputError, UsageError
+from detector.known import Match
+from detector.pdq import Pdq
 from detector.picture import Picture
 from detector.verdict import Verdict
 
@@ -42,6 +44,9 @@ class Report:
         verified: whether the output passed every check that was asked for.
         warnings: one sentence each; any of them asks for a person's look.
         sha256: hashes of the input's and the output's bytes.
+        pdq: the input's perceptual hash, for near copies. A blurred likeness of the picture can be made from it: a
+            report belongs with the original.
+        known: the earlier decision about a near copy, if there was one.
     """
 
     source: str
@@ -57,6 +62,8 @@ class Report:
     verified: bool = False
     warnings: tuple[str, ...] = ()
     sha256: Mapping[str, str | None] = field(default_factory=dict)
+    pdq: Pdq | None = None
+    known: Match | None = None
 
     @property
     def exit_code(self) -> int:
@@ -88,6 +95,8 @@ class Report:
             "verified": self.verified,
             "warnings": list(self.warnings),
             "sha256": dict(self.sha256),
+            "pdq": self.pdq.to_dict() if self.pdq else None,
+            "known": self.known.to_dict() if self.known else None,
         }
 
     def to_json(self) -> str:

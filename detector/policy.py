@@ -18,6 +18,8 @@ __all__ = ["DetectRules", "Policy", "VerdictRules", "list_policies", "load_polic
 
 # What a second opinion between `safe_below` and `nsfw_above` means when the detector found nothing.
 UNSURE_MEANS = ("safe", "review")
+# What a person's decision about a near copy is worth: see `detector.known`.
+KNOWN_MEANS = ("note", "trust")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,9 @@ class VerdictRules:
         safe_below: a second opinion under this says safe.
         nsfw_above: a second opinion over this says nsfw; between the two it is unsure.
         unsure: `safe` or `review`: the verdict when the detector found nothing and the second opinion is unsure.
+        known: `note` or `trust`: whether a picture that is a near copy of a known one (`--known`) is looked at all the
+            same, and may become nsfw by it but not safe; or takes the decision over without a look. A perceptual hash
+            can be forged: `trust` only where nobody else puts pictures in.
     """
 
     nsfw_classes: tuple[str, ...] = NSFW_CLASSES
@@ -66,6 +71,7 @@ class VerdictRules:
     safe_below: float = 0.2
     nsfw_above: float = 0.8
     unsure: str = "safe"
+    known: str = "note"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nsfw_classes", _policy_classes(self.nsfw_classes))
@@ -77,6 +83,8 @@ class VerdictRules:
             )
         if self.unsure not in UNSURE_MEANS:
             raise PolicyError(f"unsure must be one of {', '.join(UNSURE_MEANS)}; got {self.unsure!r}")
+        if self.known not in KNOWN_MEANS:
+            raise PolicyError(f"known must be one of {', '.join(KNOWN_MEANS)}; got {self.known!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
