@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from censor.styles import Style
 from detector.errors import UsageError
 
-__all__ = ["Box", "Footprint", "area", "bounding_box", "grown_box", "intersect", "mask_of", "slices"]
+__all__ = ["Box", "Footprint", "area", "around", "bounding_box", "grown_box", "intersect", "mask_of", "slices"]
 
 Box = tuple[int, int, int, int]
 Weights = NDArray[np.uint8]
@@ -71,7 +71,7 @@ def grown_box(box: Sequence[float], grow: float = 0.0) -> Box:
     return left, top, max(math.ceil(x2 + dx), left + 1), max(math.ceil(y2 + dy), top + 1)
 
 
-def _around(box: Box, core: Box) -> Iterator[Box]:
+def around(box: Box, core: Box) -> Iterator[Box]:
     """Yield the up to four pieces of `box` that lie outside `core`, a part of it."""
     x1, y1, x2, y2 = core
     pieces = (
@@ -133,7 +133,7 @@ class Footprint:
             yield window, self._weights(window)
             return
         yield core, None
-        for piece in _around(window, core):
+        for piece in around(window, core):
             yield piece, self._weights(piece)
 
     def weights(self, box: Box) -> Weights:

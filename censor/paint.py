@@ -1,9 +1,10 @@
 """Paint regions of a picture so that what was there cannot be got back.
 
-Every pixel that some region hides ends as one of two things: the colour of a `box` region, or cell means as
-`censor.filters` defines them. The order of the regions does not matter. It is, from bottom to top: all fades, then
-`blur` and `pixelate`, then `box`; within each, large before small. The fades go first, so that none of them mixes the
-untouched pixels of another region into anything, and means are taken before any of it, without what a box hides.
+Every pixel that some region hides ends as one of two things: the fill of an opaque region, as `censor.fills` makes it
+without that pixel, or cell means as `censor.filters` defines them. The order of the regions does not matter. It is,
+from bottom to top: all fades, then `blur` and `pixelate`, then the opaque styles; within each, large before small. The
+fades go first, so that none of them mixes the untouched pixels of another region into anything, and means are taken
+before any of it, without what an opaque region hides.
 """
 
 import math
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from censor.canvas import Canvas, canvas_of
+from censor.fills import Fill, Surface, Surroundings, fill_of
 from censor.filters import Cells, Patch, measure_cells
 from censor.masks import HIDDEN, Box, Footprint, area, bounding_box, intersect, slices
-from censor.styles import Style
+from censor.styles import OPAQUE_STYLES, Style
 from detector.errors import OutputError, UsageError
 
 __all__ = ["Painted", "Region", "needs_colour", "paint", "paint_image", "whole"]
@@ -91,8 +93,12 @@ def whole(image_size: tuple[int, int], style: Style, label: str = "") -> Region:
 
 
 def needs_colour(regions: Iterable[Region]) -> bool:
-    """Return whether a grey picture must become RGB first, because a box region's colour is not a grey."""
-    return any(region.style.style == "box" and len(set(region.style.colour)) > 1 for region in regions)
+    """Return whether a grey picture must become RGB first, because what a region is painted with is not all grey."""
+    return any(
+        region.style.style in OPAQUE_STYLES
+        and (len(set(region.style.colour)) > 1 or (region.style.sticker is not None and not region.style.sticker.grey))
+        for region in regions
+    )
 
 
 def paint(canvas: NDArray[np.uint8] | Image.Image, regions: Sequence[Region]) -> list[Painted]:
@@ -109,7 +115,7 @@ def paint(canvas: NDArray[np.uint8] | Image.Image, regions: Sequence[Region]) ->
         What became of each region, in the order given; [] for no regions.
 
     Raises:
-        UsageError: for another kind of canvas, or a coloured box on a grey one (see `needs_colour`); nothing has
+        UsageError: for another kind of canvas, or a colour on a grey one (see `needs_colour`); nothing has
             been painted then.
         OutputError: when the pixels that are read back are not those that were painted. The canvas must be thrown
             away.
@@ -117,7 +123,9 @@ def paint(canvas: NDArray[np.uint8] | Image.Image, regions: Sequence[Region]) ->
     target = canvas_of(canvas)
     regions = list(regions)
     if target.channels == 1 and needs_colour(regions):
-        raise UsageError("a box with a colour needs a picture with colours; got a grey one; convert it to RGB first")
+        raise UsageError(
+            "a colour needs a picture with colours; got a grey one; convert it to RGB first"
+        )
     jobs = [_Job(region, Footprint.of(region.box, region.style, target.image_size)) for region in regions]
     active = sorted((job for job in jobs if area(job.core)), key=_Job.order)
     _measure(target, active)
@@ -146,33 +154,25 @@ class _Job:
         self.footprint = footprint
         self.core = footprint.core
         self.cells: Cells | None = None  # of a soft region's group
+        self.fill: Fill | None = None  # of an opaque region
         self.first: tuple[int, ...] = ()  # the untouched value of one hidden pixel, to tell a flat region
         self.may_be_flat = True
         self.pixels = self.unchanged = 0
 
     @property
-    def is_box(self) -> bool:
-        return self.region.style.style == "box"
+    def is_opaque(self) -> bool:
+        return self.region.style.style in OPAQUE_STYLES
 
     def order(self) -> tuple[Any, ...]:
         """Return the sorting key, bottom first; regions with equal keys paint the same."""
         style = self.region.style
         return (
-            self.is_box,
+            self.is_opaque,
             -area(self.core),
             self.footprint.grown,
-            (style.style, style.shape, style.feather, style.colour, style.cells),
+            (style.style, style.shape, style.feather, style.colour, style.cells, style.caption),
+            style.sticker.sha256 if style.sticker is not None else "",
         )
-
-    def value(self, box: Box, channels: int, patches: "_Patches") -> Pixels:
-        """Return the (h, w, channels) pixels that this region shows in a box of its window."""
-        if self.cells is not None:
-            return patches.of(self.cells, self.region.style.style).read(box)
-        colour = (*self.region.style.colour, OPAQUE)[:channels]
-        pixels = np.empty((box[3] - box[1], box[2] - box[0], channels), dtype=np.uint8)
-        pixels[0] = colour
-        pixels[1:] = pixels[0]  # whole rows are copied far faster than single pixels
-        return pixels
 
     def result(self) -> Painted:
         style = self.region.style
@@ -189,17 +189,25 @@ class _Job:
         )
 
 
-class _Patches:
-    """The patches of one cluster, each made when first needed."""
+class _Surfaces:
+    """What the regions of one cluster show, each made when first needed; soft regions of a group share theirs."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, str], Patch] = {}
+        self._made: dict[tuple[int, str], Surface] = {}
 
-    def of(self, cells: Cells, style: str) -> Patch:
-        key = (id(cells), style)
+    def of(self, job: _Job) -> Surface:
+        style = job.region.style.style
+        key = (id(job.cells or job.fill), style)
         if key not in self._made:
-            self._made[key] = Patch(cells, style)
+            self._made[key] = _surface(job, style)
         return self._made[key]
+
+
+def _surface(job: _Job, style: str) -> Surface:
+    if job.cells is not None:
+        return Patch(job.cells, style)
+    assert job.fill is not None  # measured, as all that are active
+    return job.fill.surface()
 
 
 def _connected(jobs: Sequence[_Job], boxes: Sequence[Box]) -> list[list[_Job]]:
@@ -222,9 +230,13 @@ def _connected(jobs: Sequence[_Job], boxes: Sequence[Box]) -> list[list[_Job]]:
 
 
 def _measure(target: Canvas, jobs: Sequence[_Job]) -> None:
-    """Take all cell means, before anything is painted."""
-    soft = [job for job in jobs if not job.is_box]
-    covered = [job.footprint for job in jobs if job.is_box]
+    """Take all cell means, and what fills need of the surroundings, before anything is painted."""
+    soft = [job for job in jobs if not job.is_opaque]
+    covered = [job.footprint for job in jobs if job.is_opaque]
+    surroundings = Surroundings(target, [job.footprint for job in jobs])
+    for job in jobs:
+        if job.is_opaque:
+            job.fill = fill_of(job.region.style, job.footprint, surroundings)
     for group in _connected(soft, [job.core for job in soft]):
         fewest = min(job.region.style.cells for job in group)
         cells = measure_cells(target.read, [job.core for job in group], fewest, covered)
@@ -241,15 +253,15 @@ def _paint_cluster(target: Canvas, cluster: Sequence[_Job]) -> None:
         row = target.read((x1, y1, x2, y1 + 1))
         job.first = tuple(int(part) for part in row[0, 0])
         job.may_be_flat = bool((row == row[0, 0]).all())
-    patches = _Patches()
+    surfaces = _Surfaces()
     for band in _bands(bounding_box([job.footprint.window for job in cluster])):
         before = target.read(band)
         after = before.copy()
         parts = [_Part(job, *piece) for job in cluster for piece in job.footprint.pieces(band)]
         for part in parts:
-            part.fade(after, band, patches)
+            part.fade(after, band, surfaces)
         for part in parts:
-            part.cover(after, band, patches)
+            part.cover(after, band, surfaces)
         same = _equal(np.asarray(cv2.absdiff(before, after), dtype=np.uint8), ())
         for part in parts:
             part.count(before, same, band)
@@ -285,7 +297,7 @@ class _Part:
     box: Box
     weights: Pixels | None
 
-    def fade(self, after: Pixels, band: Box, patches: _Patches) -> None:
+    def fade(self, after: Pixels, band: Box, surfaces: _Surfaces) -> None:
         """Blend the region's own pixels over its surroundings, by the fade's weights.
 
         Where the weight is 0 every byte stays; where it is 255, `cover` follows.
@@ -293,17 +305,17 @@ class _Part:
         if self.weights is None or self.job.footprint.feather == 0 or not self.weights.any():
             return
         view = after[slices(self.box, band)]
-        value = self.job.value(self.box, after.shape[2], patches)
+        value = surfaces.of(self.job).read(self.box)
         weight = self.weights[:, :, None]
         view[:] = _over_transparent(weight, value, view) if after.shape[2] == 4 else _over(weight, value, view)
 
-    def cover(self, after: Pixels, band: Box, patches: _Patches) -> None:
+    def cover(self, after: Pixels, band: Box, surfaces: _Surfaces) -> None:
         """Replace every hidden pixel."""
         view = after[slices(self.box, band)]
         mask = None if self.weights is None else _equal(self.weights, (HIDDEN,))
         if mask is not None and not mask.any():
             return
-        value = self.job.value(self.box, after.shape[2], patches)
+        value = surfaces.of(self.job).read(self.box)
         if mask is None:
             view[:] = value
         else:

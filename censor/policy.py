@@ -1,15 +1,15 @@
 """The `[hide]` part of a policy: which classes are hidden, and how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from censor.styles import Style, parse_colour
+from censor.styles import DEFAULT_STICKER, SOFT_STYLES, Style, parse_colour
 from detector.classes import NSFW_CLASSES, canonical_classes, canonical_keys
 from detector.config import from_table
 from detector.errors import PolicyError, UsageError
-from detector.policy import Policy, load_policy, read_policy_file
+from detector.policy import Policy, load_policy, policy_path, read_policy_file
 
 __all__ = ["CensorPolicy", "HideRules", "load_censor_policy"]
 
@@ -27,6 +27,8 @@ class StyleOverride:
     feather: float | None = None
     colour: str | None = None
     cells: int | None = None
+    sticker: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,12 @@ class HideRules:
 
     Attributes:
         classes: the classes to hide, in any spelling.
-        style, shape, grow, feather, colour, cells: as in `censor.styles.Style`; the colour as a name or `#rrggbb`.
+        style, shape, grow, feather, colour, cells, caption: as in `censor.styles.Style`; the colour as a name or
+            `#rrggbb`. A caption is not handed down to a class that has a soft style of its own.
+        sticker: of the style `sticker`: a name of `censor.stickers.STICKERS` or a file; in a policy's file, relative
+            to its folder.
         by_class: the same keys for single classes.
+        whole: cover the whole picture whatever was found, in the style for all classes.
         fallback: `whole` covers the whole picture when the verdict is not safe and no region explains it; `none`
             leaves it as it is and asks for a person.
     """
@@ -48,8 +54,12 @@ class HideRules:
     feather: float = 0.0
     colour: str = "black"
     cells: int = 6
+    sticker: str = DEFAULT_STICKER
+    caption: str = ""
     by_class: dict[str, StyleOverride] = field(default_factory=dict)
+    whole: bool = False
     fallback: str = "none"
+    _styles: dict[str, Style] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -62,15 +72,20 @@ class HideRules:
             raise PolicyError("classes must name at least one class to hide; got none")
         if self.fallback not in FALLBACKS:
             raise PolicyError(f"fallback must be one of {', '.join(FALLBACKS)}; got {self.fallback!r}")
-        for name in ("", *by_class):  # a style that cannot be made is refused now, not at the first picture
-            self.style_of(name)
+        # A style that cannot be made is refused now, not at the first picture; and a sticker is read once.
+        object.__setattr__(self, "_styles", {name: self._made(name) for name in ("", *by_class)})
 
     def style_of(self, label: str) -> Style:
         """Return how a class is hidden; the common style for a label without one of its own."""
+        return self._styles.get(label, self._styles[""])
+
+    def _made(self, label: str) -> Style:
         own = self.by_class.get(label, StyleOverride())
         merged: dict[str, Any] = {
             key.name: getattr(self if getattr(own, key.name) is None else own, key.name) for key in fields(own)
         }
+        if own.caption is None and own.style in SOFT_STYLES:
+            merged["caption"] = ""
         return Style(**{**merged, "colour": parse_colour(merged["colour"])})
 
 
@@ -116,9 +131,16 @@ def load_censor_policy(
     grow: float | None = None,
     feather: float | None = None,
     colour: str | None = None,
+    cells: int | None = None,
+    sticker: str | None = None,
+    caption: str | None = None,
+    whole: bool | None = None,
     fallback: str | None = None,
 ) -> CensorPolicy:
     """Load a policy by name or path and apply what the caller wants differently.
+
+    A sticker alone asks for the style `sticker` too. What is said about looks holds for every class, also for those
+    that have a style of their own in the file.
 
     A `score_thresh` given here holds for every class, also for those that have one of their own in the file, unless
     `score_thresh_by_class` names them again.
@@ -130,7 +152,7 @@ def load_censor_policy(
         base = name
     else:
         table, where = read_policy_file(name)
-        hide = from_table(HideRules, table.get("hide", {}), f"{where}: [hide]")
+        hide = from_table(HideRules, _with_paths(table.get("hide", {}), policy_path(name).parent), f"{where}: [hide]")
         base = CensorPolicy(policy=load_policy(name), hide=hide)
 
     try:
@@ -142,16 +164,27 @@ def load_censor_policy(
         kept = {} if score_thresh is not None else base.policy.detect.score_thresh_by_class
         detect |= {"score_thresh": score_thresh, "score_thresh_by_class": {**kept, **score_thresh_by_class}}
     verdict = {"second_opinion": second_opinion}
-    hide_changes: dict[str, Any] = {
-        "classes": tuple(classes) if classes is not None else None,
+    if sticker is not None and style is None:
+        style = "sticker"
+    if sticker is not None and style != "sticker":
+        raise PolicyError(f"a sticker must go with the style sticker; got {sticker!r} with {style!r}; leave one out")
+    looks: dict[str, Any] = {
         "shape": shape,
         "grow": grow,
         "feather": feather,
         "colour": colour,
+        "cells": cells,
+        "sticker": sticker,
+        "caption": caption,
         "style": style,
+    }
+    hide_changes: dict[str, Any] = {
+        "classes": tuple(classes) if classes is not None else None,
+        **looks,
+        "whole": whole,
         "fallback": fallback,
     }
-    if any(value is not None for value in (style, shape, grow, feather, colour)):
+    if any(value is not None for value in looks.values()):
         hide_changes["by_class"] = {}  # a flag means every class, also those with a style of their own
 
     sections = {"detect": _given(detect), "verdict": _given(verdict), "hide": _given(hide_changes)}
@@ -172,6 +205,20 @@ def load_censor_policy(
             "name it among the classes to hide too"
         )
     return result
+
+
+def _with_paths(hide: Any, folder: Path) -> Any:
+    """Return the `[hide]` table with the stickers' files relative to the policy's folder instead of to wherever."""
+    if not isinstance(hide, Mapping):
+        return hide
+    hide = dict(hide)
+    sticker = hide.get("sticker")
+    if isinstance(sticker, str) and Path(sticker).suffix:
+        hide["sticker"] = str(folder / sticker)
+    by_class = hide.get("by_class")
+    if isinstance(by_class, Mapping):
+        hide["by_class"] = {name: _with_paths(own, folder) for name, own in by_class.items()}
+    return hide
 
 
 def _given(changes: dict[str, Any]) -> dict[str, Any]:

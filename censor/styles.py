@@ -1,26 +1,47 @@
-"""`Style`: how one region is hidden. Words and numbers only; nothing here touches a pixel."""
+"""`Style`: how one region is hidden. Checked words and numbers; nothing here touches a pixel of the picture."""
 
 import math
 from dataclasses import dataclass
 
+from censor.stickers import Sticker, load_sticker
 from detector.errors import PolicyError
 from detector.nearest import nearest
 
-__all__ = ["COLOURS", "MAX_CELLS", "SHAPES", "STYLES", "Colour", "Style", "parse_colour"]
+__all__ = [
+    "COLOURS",
+    "DEFAULT_STICKER",
+    "MAX_CELLS",
+    "OPAQUE_STYLES",
+    "SHAPES",
+    "SOFT_STYLES",
+    "STYLES",
+    "Colour",
+    "Style",
+    "parse_colour",
+]
 
 Colour = tuple[int, int, int]
 
-STYLES = ("blur", "pixelate", "box")
+# These show a few means of what they hide ...
+SOFT_STYLES = ("blur", "pixelate")
+# ... and these show nothing of it at all.
+OPAQUE_STYLES = ("box", "match", "sticker", "inpaint")
+STYLES = SOFT_STYLES + OPAQUE_STYLES
 SHAPES = ("rectangle", "ellipse", "rounded")
 
 # Most cells along a region's long side. With 24 a face was still found in the mosaic, with 16 or fewer it was not; 8
 # leaves a margin of two for detectors that are better than today's.
 MAX_CELLS = 8
 
+# Shown by the style `sticker` when none is named.
+DEFAULT_STICKER = "smiley"
+
 # A share of the box's size: 4 makes it five times as wide. More is somebody who wrote 20 and meant 20 %.
 MAX_GROW = 4.0
 # A share of the shorter side; a wider fade would look like a second region.
 MAX_FEATHER = 1.0
+# Longer ones could not be read on a region.
+MAX_CAPTION = 60
 
 COLOURS: dict[str, Colour] = {
     "aqua": (0, 255, 255),
@@ -91,15 +112,21 @@ class Style:
     """How one region is hidden; checked when made.
 
     Attributes:
-        style: `box` paints one opaque colour; `blur` and `pixelate` show a few cell means (see `censor.filters`).
+        style: `blur` and `pixelate` show a few cell means (see `censor.filters`). The others show nothing of what
+            they hide (see `censor.fills`): `box` paints one colour; `match` the mean colour of a ring around the
+            region; `sticker` lays a picture over it; `inpaint` continues the surroundings, which is cosmetic: it
+            makes no secret of where the region is, and what it paints was never there.
         shape: what is hidden around the grown box: all of these contain every pixel of it. The `ellipse` goes
             through the box's four corners, and so do the arcs of the `rounded` rectangle.
         grow: share of the box's size that is added around the same centre: 0.2 makes the hidden box 20 % wider and
             20 % taller, 10 % on each side.
         feather: width of the fade outside the shape, as a share of the grown box's shorter side. Inside the shape
             nothing fades.
-        colour: (red, green, blue) of `box`; also accepts what `parse_colour` does.
+        colour: (red, green, blue) of `box`, under the transparent parts of `sticker`, and of `match` and `inpaint`
+            where nothing around the region can be seen; also accepts what `parse_colour` does.
         cells: most cells along the long side for `blur` and `pixelate`, 1..8; fewer hide more.
+        sticker: what `sticker` lays over the region; also accepts what `load_sticker` does. None for other styles.
+        caption: one line of text, written inside the region where it fits; not for `blur` and `pixelate`.
 
     Raises:
         PolicyError: for a word or a number that is not allowed; the message names the nearest word.
@@ -111,6 +138,8 @@ class Style:
     feather: float = 0.0
     colour: Colour = (0, 0, 0)
     cells: int = MAX_CELLS
+    sticker: Sticker | None = None
+    caption: str = ""
 
     def __post_init__(self) -> None:
         _check_word("style", self.style, STYLES)
@@ -125,3 +154,24 @@ class Style:
         object.__setattr__(self, "grow", grow)
         object.__setattr__(self, "feather", feather)
         object.__setattr__(self, "colour", parse_colour(self.colour))
+        self._check_sticker()
+        self._check_caption()
+
+    def _check_sticker(self) -> None:
+        """Load the sticker where one is shown; other styles carry none, so that equal looks are equal styles."""
+        given = self.sticker
+        if self.style != "sticker":
+            given = None
+        elif not isinstance(given, Sticker):
+            given = load_sticker(DEFAULT_STICKER if given is None else given)
+        object.__setattr__(self, "sticker", given)
+
+    def _check_caption(self) -> None:
+        text = self.caption
+        if not isinstance(text, str) or len(text) > MAX_CAPTION or not text.isprintable():
+            raise PolicyError(f"a caption must be one line of at most {MAX_CAPTION} printable characters; got {text!r}")
+        if text and self.style in SOFT_STYLES:
+            raise PolicyError(
+                f"a caption needs one of the styles {', '.join(OPAQUE_STYLES)}; got {text!r} with {self.style}; "
+                "add --style box"
+            )

@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from sticker_samples import grey_sticker
 
 from censor.filters import cell_edges, grid_size
 from censor.masks import area, bounding_box, intersect, mask_of
 from censor.paint import Region, paint, whole
-from censor.styles import SHAPES, STYLES, Style
+from censor.styles import OPAQUE_STYLES, SHAPES, SOFT_STYLES, STYLES, Style
 
 CHANNELS = {"L": (), "RGB": (3,), "RGBA": (4,)}
-SOFT = ("blur", "pixelate")
+SOFT = SOFT_STYLES
+STICKER = grey_sticker()
 
 
 def random_picture(rng, mode):
@@ -36,6 +38,7 @@ def random_region(rng, image_size, styles=STYLES):
         feather=float(rng.choice([0.0, 0.2, 1.0])),
         colour=(int(rng.integers(0, 256)),) * 3,
         cells=int(rng.choice([1, 3, 8, 8, 8])),
+        sticker=STICKER,
     )
     return Region(box, style)
 
@@ -73,7 +76,7 @@ def disguise(picture, regions, rng):
     """
     size = picture.shape[:2]
     hidden = mask_where(regions, size)
-    opaque = mask_where([region for region in regions if region.style.style == "box"], size)
+    opaque = mask_where([region for region in regions if region.style.style in OPAQUE_STYLES], size)
     other = picture.copy()
     other[hidden] = rng.integers(0, 256, picture[hidden].shape)
     soft = {hidden_box(region, size): 8 for region in regions if region.style.style in SOFT}
@@ -114,10 +117,39 @@ def assert_alike_200_times(seed, mode, make_regions):
 
 
 @pytest.mark.parametrize("mode", CHANNELS)
-def test_boxes_let_nothing_through(mode):
+@pytest.mark.parametrize("style", OPAQUE_STYLES)
+def test_opaque_regions_let_nothing_through(mode, style):
     assert_alike_200_times(
-        1, mode, lambda rng, size: [random_region(rng, size, ("box",)) for _ in range(rng.integers(1, 4))]
+        1, mode, lambda rng, size: [random_region(rng, size, (style,)) for _ in range(rng.integers(1, 4))]
     )
+
+
+@pytest.mark.parametrize("style", ["match", "inpaint"])
+@pytest.mark.parametrize("mode", CHANNELS)
+def test_what_another_region_hides_beside_it_is_no_surrounding(mode, style):
+    """Also where all that lies around a region is hidden by others, soft or opaque."""
+    rng = np.random.default_rng(7)
+    for other in STYLES:
+        first = rng.integers(0, 256, (90, 90, *CHANNELS[mode]), dtype=np.uint8)
+        frame = [(20, 20, 70, 35), (20, 55, 70, 70), (20, 20, 35, 70), (55, 20, 70, 70)]
+        regions = [Region(box, Style(style=other, colour="grey", sticker=STICKER)) for box in frame]
+        regions.append(Region((35, 35, 55, 55), Style(style=style, shape="ellipse", feather=0.2)))
+        second = disguise(first, regions, rng)
+        paint(first, regions)
+        paint(second, regions)
+        np.testing.assert_array_equal(first, second, err_msg=other)
+
+
+@pytest.mark.parametrize("style", ["match", "inpaint"])
+def test_a_large_region_that_is_worked_on_reduced_lets_nothing_through(style):
+    rng = np.random.default_rng(8)
+    first = rng.integers(0, 256, (700, 1300, 3), dtype=np.uint8)
+    region = Region((101, 53, 1207, 655), Style(style=style, shape="rounded"))
+    second = disguise(first, [region], rng)
+    paint(first, [region])
+    paint(second, [region])
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first[53:655, 101:1207].reshape(-1, 3), axis=0)) > 1 or style == "match"
 
 
 @pytest.mark.parametrize("style", SOFT)
@@ -157,7 +189,7 @@ def test_thirty_shifted_regions_show_no_more_than_one_grid_of_means(style):
 def test_a_whole_picture_shows_at_most_its_means(style, mode):
     rng = np.random.default_rng(5)
     first = rng.integers(0, 256, (97, 61, *CHANNELS[mode]), dtype=np.uint8)
-    regions = [whole((97, 61), Style(style=style))]
+    regions = [whole((97, 61), Style(style=style, sticker=STICKER))]
     second = disguise(first, regions, rng)
     images = [Image.fromarray(first), Image.fromarray(second)]
     assert images[0].tobytes() != images[1].tobytes()

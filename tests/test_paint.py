@@ -6,16 +6,20 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from sticker_samples import grey_sticker
 
 from censor import paint as paint_module
 from censor.canvas import ArrayCanvas, ImageCanvas
 from censor.masks import Footprint
 from censor.paint import Painted, Region, needs_colour, paint, paint_image, whole
-from censor.styles import SHAPES, STYLES, Style
+from censor.stickers import Sticker
+from censor.styles import OPAQUE_STYLES, SHAPES, STYLES, Style
 from detector.errors import OutputError, UsageError
 
 HEIGHT, WIDTH = 120, 150
 MODES = {"L": (), "RGB": (3,), "RGBA": (4,)}
+STICKER = grey_sticker()
+CLEAR_STICKER = Sticker.of("clear", Image.new("LA", (5, 3), (0, 0)))
 
 
 def checkerboard(mode="RGB", height=HEIGHT, width=WIDTH):
@@ -49,7 +53,8 @@ CASES = list(itertools.product(STYLES, SHAPES, (0.0, 0.3), MODES))
 @pytest.mark.parametrize(("style", "shape", "feather", "mode"), CASES)
 def test_every_style_changes_every_hidden_pixel_and_nothing_outside_the_fade(style, shape, feather, mode, pillow):
     picture = checkerboard(mode)
-    region = Region((30.5, 20, 100, 71.2), Style(style=style, shape=shape, feather=feather, colour="grey"), "it")
+    look = Style(style=style, shape=shape, feather=feather, colour="grey", sticker=STICKER)
+    region = Region((30.5, 20, 100, 71.2), look, "it")
     canvas = Image.fromarray(picture) if pillow else picture.copy()
     [painted] = paint(canvas, [region])
     after = np.asarray(canvas)
@@ -57,7 +62,8 @@ def test_every_style_changes_every_hidden_pixel_and_nothing_outside_the_fade(sty
     changed = differs(picture, after)
     assert changed[weights == 255].all()
     assert not changed[weights == 0].any()
-    assert changed[weights > 50].all()
+    if style != "inpaint":  # where that fades, it shows what can be seen anyway
+        assert changed[weights > 50].all()
     assert painted == Painted(
         label="it", style=style, shape=shape, box=(30, 20, 100, 72), painted=True,
         pixels=int((weights == 255).sum()), changed=1.0, flat=False,
@@ -87,6 +93,7 @@ def some_regions(seed, count=5, grey=False, height=HEIGHT, width=WIDTH):
             feather=float(rng.choice([0.0, 0.0, 0.2])),
             colour=(90, 90, 90) if grey else tuple(int(part) for part in rng.integers(0, 256, 3)),
             cells=int(rng.integers(1, 9)),
+            sticker=STICKER,
         )
         regions.append(Region((x1, y1, x1 + w, y1 + h), style, str(i)))
     return regions
@@ -161,8 +168,8 @@ def test_tiny_regions_are_hidden_too(style, size):
 def test_a_picture_of_one_pixel_is_hidden():
     for style in STYLES:
         canvas = np.array([[[200, 10, 30]]], dtype=np.uint8)
-        paint(canvas, [whole((1, 1), Style(style=style, colour="white"))])
-        assert canvas.tolist() == [[[255, 255, 255] if style == "box" else [128, 128, 128]]]
+        paint(canvas, [whole((1, 1), Style(style=style, colour="white", sticker=CLEAR_STICKER))])
+        assert canvas.tolist() == [[[255, 255, 255] if style in OPAQUE_STYLES else [128, 128, 128]]]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -44,7 +44,7 @@ def test_named_colours_are_colours():
 @pytest.mark.parametrize(
     ("parts", "text"),
     [
-        ({"style": "blurr"}, "style must be one of blur, pixelate, box; got 'blurr'; the nearest is blur"),
+        ({"style": "blurr"}, "style must be one of blur, pixelate, box, match, sticker, inpaint; got 'blurr'; the nearest is blur"),
         ({"style": "Pixelated"}, "the nearest is pixelate"),
         ({"shape": "elipse"}, "shape must be one of rectangle, ellipse, rounded; got 'elipse'; the nearest is ellipse"),
         ({"style": 3}, "style must be one of"),
