@@ -119,7 +119,8 @@ class Pipeline:
                 # A copy may be cropped a little, and its boxes lie off: the output is looked at, where there are any.
                 judge = self if len(drawn) else replace(self, verify=False)
                 report = replace(report, pdq=pdq, known=match)
-                return judge._write(picture, pixels, regions_of(drawn, self.policy.hide), report, output_format)
+                regions = self._asked_for_all(picture) or regions_of(drawn, self.policy.hide)
+                return judge._write(picture, pixels, regions, report, output_format)
             found, verdict = self.look(pixels)
             if match is not None:
                 verdict = with_known(verdict, match, self.policy.policy)
@@ -143,7 +144,7 @@ class Pipeline:
         warnings = () if len(boxes) else ("no box of the mask is to be hidden: all of the picture stays visible",)
         report = self._report(picture, target, verdict=None, boxes=tuple(records), warnings=warnings)
         with Pixels(_rewritten(picture, output_format) or picture) as pixels:
-            regions = regions_of(boxes, self.policy.hide)
+            regions = self._asked_for_all(picture) or regions_of(boxes, self.policy.hide)
             report = replace(report, pdq=hash_and_recall(pixels, None, self.policy.policy)[0])
             return self._write(picture, pixels, regions, report, output_format, cover_new=False)
 
@@ -172,14 +173,23 @@ class Pipeline:
         self, picture: Picture, hide: Detections, drawn: Detections, verdict: Verdict, left: list[str]
     ) -> tuple[list[Region], list[str]]:
         """Return what to paint, and what a person should know; `left` flags the picture and is not to be hidden."""
+        if self.policy.hide.whole:
+            return self._asked_for_all(picture), []
         regions = regions_of(hide, self.policy.hide) + regions_of(drawn, self.policy.hide)
         if verdict.verdict == "safe" or (regions and not left):
             return regions, []
         if self.policy.hide.fallback == "whole":
-            return [whole(picture.image_size, self.policy.hide.style_of(""), WHOLE)], []
+            return [self._all_of(picture)], []
         why = f"{', '.join(left)} is not among the classes to hide" if left else "there is no region to hide"
         reasons = "; ".join(verdict.reasons)
         return regions, [f"the verdict is {verdict.verdict} and {why} ({reasons}); --fallback whole covers it all"]
+
+    def _all_of(self, picture: Picture) -> Region:
+        return whole(picture.image_size, self.policy.hide.style_of(""), WHOLE)
+
+    def _asked_for_all(self, picture: Picture) -> list[Region]:
+        """Return the region of the whole picture if the policy covers that whatever was found, else none."""
+        return [self._all_of(picture)] if self.policy.hide.whole else []
 
     def _report(
         self,
