@@ -37,21 +37,25 @@ _FRONT, _BACK = -0.09, 0.03
 
 def all_of(*cuts: Cut) -> Cut:
     """Return the intersection."""
-    return lambda rest: np.minimum.reduce([cut(rest) for cut in cuts])
+    return lambda rest: _metres(np.minimum.reduce([cut(rest) for cut in cuts]))
 
 
 def any_of(*cuts: Cut) -> Cut:
     """Return the union."""
-    return lambda rest: np.maximum.reduce([cut(rest) for cut in cuts])
+    return lambda rest: _metres(np.maximum.reduce([cut(rest) for cut in cuts]))
+
+
+def _metres(values: NDArray[np.floating]) -> Floats:
+    return np.asarray(values, dtype=np.float32)
 
 
 def _hole(z: Floats) -> Floats:
     """Distance from the midline at which the trunk ends and the arm begins."""
-    return np.interp(z, [1.1, 1.2, 1.5], [0.26, 0.195, 0.168]).astype(np.float32)
+    return _metres(np.interp(z, [1.1, 1.2, 1.5], [0.26, 0.195, 0.168]))
 
 
 def _backward(rest: Floats) -> Floats:
-    return np.clip((rest[:, 1] - _FRONT) / (_BACK - _FRONT), 0, 1)
+    return _metres(np.clip((rest[:, 1] - _FRONT) / (_BACK - _FRONT), 0, 1))
 
 
 def trunk(low: float, high: float) -> Cut:
@@ -59,7 +63,7 @@ def trunk(low: float, high: float) -> Cut:
 
     def cut(rest: Floats) -> Floats:
         x, z = np.abs(rest[:, 0]), rest[:, 2]
-        return np.minimum(np.minimum(z - low, high - z), _hole(z) - x)
+        return _metres(np.minimum(np.minimum(z - low, high - z), _hole(z) - x))
 
     return cut
 
@@ -76,7 +80,7 @@ def top(hem: float, sleeve: float, neck: float, scoop: float) -> Cut:
         neckline = np.where(front, np.maximum(1.50 - scoop + 0.8 * np.maximum(x - 0.03, 0) - z, x - 0.105), 1.0)
         # On the trunk below the hem and on the arm alike: an arm hangs lower than a short shirt.
         below = np.where(x > _hole(z), 1.0, z - hem)
-        return np.minimum.reduce([arm, collar, neckline, below])
+        return _metres(np.minimum.reduce([arm, collar, neckline, below]))
 
     return cut
 
@@ -88,7 +92,7 @@ def tank(hem: float, strap: float, scoop: float) -> Cut:
         x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
         chest = np.minimum(1.50 - scoop * np.where(y < -0.06, 1.0, 0.8) - z, _hole(z) - x)
         straps = np.minimum(strap / 2 - np.abs(x - 0.105), z - 1.3)
-        return np.minimum(np.maximum(chest, straps), z - hem)
+        return _metres(np.minimum(np.maximum(chest, straps), z - hem))
 
     return cut
 
@@ -100,7 +104,7 @@ def briefs(waist: float, front_rise: float, back_rise: float) -> Cut:
         x, z = np.abs(rest[:, 0]), rest[:, 2]
         rise = front_rise + (back_rise - front_rise) * _backward(rest)
         leg = z - 0.785 - rise * np.maximum(x - 0.025, 0)
-        return np.minimum.reduce([leg, waist - z, 0.24 - x])
+        return _metres(np.minimum.reduce([leg, waist - z, 0.24 - x]))
 
     return cut
 
@@ -114,7 +118,7 @@ def thong(waist: float, front_rise: float) -> Cut:
         back = _backward(rest)
         wedge = 0.016 + 0.35 * np.maximum(z - waist + 0.07, 0) - x
         belt = np.minimum(0.015 - np.abs(z - waist + 0.015), 0.24 - x)
-        return np.maximum(np.where(back > 0.5, np.minimum(wedge, cover(rest)), cover(rest)), belt)
+        return _metres(np.maximum(np.where(back > 0.5, np.minimum(wedge, cover(rest)), cover(rest)), belt))
 
     return cut
 
@@ -127,7 +131,7 @@ def cups(radius: float, pointed: float) -> Cut:
         round_cup = radius - np.hypot(x, z)
         sharp = np.minimum(z + radius, 0.62 * (0.95 * radius - z) - np.abs(x))
         shape = (1 - pointed) * round_cup + pointed * sharp
-        return np.where(y < -0.04, shape, -1.0).astype(np.float32)
+        return _metres(np.where(y < -0.04, shape, -1.0))
 
     return cut
 
@@ -145,7 +149,7 @@ def bra(radius: float, pointed: float, belt: float, straps: float) -> Cut:
         x, z = np.abs(rest[:, 0]), rest[:, 2]
         around = np.minimum(belt / 2 - np.abs(z - (_BREAST[1] - 0.85 * radius)), _hole(z) - x)
         strap = np.minimum(straps / 2 - np.abs(x - 0.098), z - 1.29)
-        return np.maximum.reduce([over(rest), around, strap])
+        return _metres(np.maximum.reduce([over(rest), around, strap]))
 
     return cut
 
@@ -157,7 +161,7 @@ def one_piece(scoop: float, rise: float, strap: float) -> Cut:
 
 def legs(hem: float, waist: float) -> Cut:
     """Return shorts or trousers from `waist` down to `hem`."""
-    return lambda rest: np.minimum.reduce([rest[:, 2] - hem, waist - rest[:, 2], 0.27 - np.abs(rest[:, 0])])
+    return lambda rest: _metres(np.minimum.reduce([rest[:, 2] - hem, waist - rest[:, 2], 0.27 - np.abs(rest[:, 0])]))
 
 
 def open_front(width: float) -> Cut:
@@ -165,7 +169,7 @@ def open_front(width: float) -> Cut:
 
     def cut(rest: Floats) -> Floats:
         x, y = np.abs(rest[:, 0]), rest[:, 1]
-        return np.where(y < -0.03, x - width / 2, 1.0).astype(np.float32)
+        return _metres(np.where(y < -0.03, x - width / 2, 1.0))
 
     return cut
 

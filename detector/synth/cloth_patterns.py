@@ -18,7 +18,7 @@ _SHEER_SHARE, _HALF_SHARE, _LACE_SHARE = 0.05, 0.07, 0.06
 
 
 def _plain(rest: Floats, rng: np.random.Generator) -> Floats:
-    return 0.15 * smooth_step(SurfaceNoise(rng, 0.1)(rest), -2, 2)
+    return (0.15 * smooth_step(SurfaceNoise(rng, 0.1)(rest), -2, 2)).astype(np.float32)
 
 
 def _around(rest: Floats) -> Floats:

@@ -13,7 +13,7 @@ from detector.synth.surface import Surface, SurfaceNoise
 __all__ = ["Fit", "Sheet", "pouch", "shell", "tube"]
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer]
 # Metres around the cut in which triangles of the body are looked at; more than the longest edge of trunk and limbs.
 _REACH = 0.05
 # Metres between body and cloth at the least: rays must not mix them up, nor flat triangles let skin through.
@@ -61,7 +61,7 @@ def shell(body: BodyModel, mesh: Mesh, cut: Cut, fit: Fit, rng: np.random.Genera
     """
     surface = Surface.of(body)
     inside = cut(surface.rest)
-    triangles = surface.triangles[(inside[surface.triangles] > -_REACH).any(axis=1)]
+    triangles: Ints = surface.triangles[(inside[surface.triangles] > -_REACH).any(axis=1)]
     used, inverse = np.unique(triangles, return_inverse=True)
     triangles = inverse.reshape(-1, 3)
     rows = surface.first[used]
@@ -170,7 +170,7 @@ def tube(
         spokes = np.cos(angles)[:, None] * u + np.sin(angles)[:, None] * np.cross(axis, u)
         support = ((part - centres[row]) @ spokes.T).max(axis=0) + margins[row]
         # From supports to the outline of their common half planes.
-        radius = np.where(between > 0.1, support[:, None] / np.maximum(between, 0.1), np.inf).min(axis=0)
+        radius = np.where(between > 0.1, support / np.maximum(between, 0.1), np.inf).min(axis=1)
         depth = row / max(len(slices) - 1, 1)
         waves = sum(np.cos(angles * n + p) for n, p in zip(counts, around, strict=True))
         radius = radius + wrinkles * depth * (waves + 1.5)
@@ -188,7 +188,7 @@ def tube(
 
 
 def pouch(body: BodyModel, mesh: Mesh, gap: float) -> Sheet:
-    """Return a smooth bag around male external anatomy: its support in every direction, so that nothing sticks out."""
+    """Return a smooth bag around male external anatomy: its hull, so that nothing sticks out."""
     surface = Surface.of(body)
     rows = surface.first[np.flatnonzero(body.regions["male_anatomy"])]
     points = mesh.vertices[rows]
@@ -199,7 +199,10 @@ def pouch(body: BodyModel, mesh: Mesh, gap: float) -> Sheet:
     spokes = np.stack(
         [np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around], axis=-1
     ).reshape(-1, 3)
-    reach = ((points - centre) @ spokes.T).max(axis=0) + gap
+    support = ((points - centre) @ spokes.T).max(axis=0) + gap
+    # From supports to the body that their half spaces have in common: the hull, slightly blown up.
+    between = spokes @ spokes.T
+    reach = np.where(between > 0.1, support / np.maximum(between, 0.1), np.inf).min(axis=1)
     grid = np.arange(rings * sides).reshape(rings, sides)
     a, b = grid[:-1], grid[1:]
     a2, b2 = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)

@@ -250,7 +250,7 @@ def make_garment(
         margins = fit.gap + 0.006 + flare * np.linspace(0, 1, 14).astype(np.float32) ** 1.5
         sheets.append(tube(body, mesh, heights, margins, rng.uniform(0.001, 0.012), rng))
     genitalia = body.regions["genitalia"] & body.regions["body"]
-    if shaped.phenotype.male and under[genitalia].all():
+    if shaped.phenotype.male and under[genitalia].mean() > 0.5:
         sheets.append(pouch(body, mesh, fit.gap + 0.002))
         under = under | body.regions["male_anatomy"]
     if plan.thick:

@@ -88,11 +88,11 @@ def _scalp_cut(receding: float) -> Cut:
     def cut(rest: Floats) -> Floats:
         x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
         depth = np.clip((y - _FACE) / (_BACK - _FACE), 0, 1)
-        share = np.interp(depth, [0.0, 0.2, 0.45, 0.55, 0.7, 1.0], [0.7, 0.62, 0.25, 0.1, -0.4, -0.65])
+        share = np.interp(depth, [0.0, 0.2, 0.45, 0.55, 0.7, 1.0], [0.6, 0.55, 0.2, 0.05, -0.45, -0.7])
         line = _EYES + (_CROWN - _EYES) * share + receding * (1 - depth) * 1.5
         # Ears stay free; they are the widest part of the head.
         ears = np.where((depth > 0.42) & (depth < 0.68) & (z < 1.692), 0.074 - x, 1.0)
-        return np.minimum.reduce([z - line, ears, z - 1.56]).astype(np.float32)
+        return np.asarray(np.minimum.reduce([z - line, ears, z - 1.56]), dtype=np.float32)
 
     return cut
 
@@ -102,7 +102,7 @@ def _beard_cut(low: float) -> Cut:
         x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
         mouth = 0.02 * (np.hypot(x / 0.028, (z - 1.609) / 0.012) - 1)
         cheek = np.interp(x, [0.0, 0.02, 0.06], [1.626, 1.628, 1.655])
-        return np.minimum.reduce([mouth, cheek - z, z - low, -0.075 - y, 0.075 - x]).astype(np.float32)
+        return np.asarray(np.minimum.reduce([mouth, cheek - z, z - low, -0.075 - y, 0.075 - x]), dtype=np.float32)
 
     return cut
 

@@ -1,6 +1,7 @@
 """Dress a body in skin: tone, reddened and lighter parts, moles, body hair, tan lines, tattoos, gloss."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ _IRIS = ((0.07, 0.035, 0.015), (0.03, 0.015, 0.008), (0.10, 0.17, 0.26), (0.09, 
 _EYE_WHITE = (0.72, 0.68, 0.66)
 # Share of the range of melanin (on a log scale) that each ancestry centres on: African, Asian, Caucasian.
 _CENTRES, _SPREAD, _ANY_SHARE = (0.85, 0.45, 0.25), 0.17, 0.25
+# Metres: the size of a mole, at most.
+_SPOT = 0.006
 _TAN_SHARE, _TATTOO_SHARE, _SCAR_SHARE, _FRECKLE_SHARE, _SWEAT_SHARE = 0.2, 0.2, 0.12, 0.2, 0.12
 
 
@@ -95,17 +98,21 @@ def _pigments(
             surface.smooth(swimwear_cut(rng, rest, phenotype.male).astype(np.float32), 1), -0.008, 0.008
         )
         melanin *= 1 - rng.uniform(0.25, 0.6) * untanned
+    # A spot is as large as the triangles around its vertex: where these are large, it must be weak.
+    small = np.minimum((_SPOT / np.maximum(surface.edge_length, _SPOT)) ** 1.5, 1)
     if rng.random() < _FRECKLE_SHARE:
         where = smooth_step(SurfaceNoise(rng, 0.3)(rest) + 1.5 * body.regions["head"], 0.3, 1.2)
-        melanin += rng.uniform(0.02, 0.12) * where * (rng.random(count) < rng.uniform(0.05, 0.25))
+        melanin += rng.uniform(0.02, 0.12) * where * small * (rng.random(count) < rng.uniform(0.05, 0.25))
     moles = rng.random(count) < rng.uniform(0, 0.006)
-    melanin[moles] += rng.uniform(0.1, 0.3)
+    melanin[moles] += rng.uniform(0.1, 0.3) * small[moles]
     if rng.random() < _SCAR_SHARE:
         melanin, blood = _stripes(melanin, blood, surface, rng)
     return np.clip(melanin, *MELANIN_RANGE).astype(np.float32), np.clip(blood, 0.002, 0.08).astype(np.float32)
 
 
-def _stripes(melanin: Floats, blood: Floats, surface: Surface, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _stripes(
+    melanin: NDArray[Any], blood: NDArray[Any], surface: Surface, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw a scar or stretch marks: thin, lighter and redder streaks around one place of the trunk or a thigh."""
     trunk = np.flatnonzero(surface.body.regions["torso"] | surface.body.regions["upper_legs"])
     centre = surface.rest[rng.choice(trunk)]
@@ -125,7 +132,7 @@ def _mix(colours: Floats, other: NDArray[np.floating], share: NDArray[np.floatin
 
 def _body_hair(skin: Floats, surface: Surface, phenotype: Phenotype, old: float, rng: np.random.Generator) -> Floats:
     """Darken the skin where hair grows; shaved, thin or thick, of either sex."""
-    x, y, z = surface.rest.T
+    x, z = surface.rest[:, 0], surface.rest[:, 2]
     soft, regions = surface.soft, surface.body.regions
     dark = skin.mean() < 0.15
     choices = HAIR_COLOURS[:2] if dark else HAIR_COLOURS[:6]

@@ -40,7 +40,8 @@ def grid_triangles(rows: int, columns: int, *, closed: bool) -> Ints:
 def box(size: ArrayLike, centre: ArrayLike = (0.0, 0.0, 0.0)) -> Solid:
     """Return a box with flat sides: no vertex is shared between them."""
     half = np.asarray(size, dtype=np.float64) / 2
-    points, triangles = [], []
+    points: list[NDArray[np.float64]] = []
+    triangles: list[list[list[int]]] = []
     for axis in range(3):
         for sign in (-1.0, 1.0):
             first, second = np.zeros(3), np.zeros(3)

@@ -47,7 +47,17 @@ class Surface:
     @cached_property
     def _edges(self) -> NDArray[np.int64]:
         pairs = np.concatenate([self.triangles[:, [0, 1]], self.triangles[:, [1, 2]], self.triangles[:, [2, 0]]])
-        return np.unique(np.sort(pairs, axis=1).astype(np.int64), axis=0)
+        edges: NDArray[np.int64] = np.unique(np.sort(pairs, axis=1).astype(np.int64), axis=0)
+        return edges
+
+    @cached_property
+    def edge_length(self) -> Floats:
+        """(V0,) metres: mean length of the edges at each vertex at rest; 0 where there are none."""
+        a, b = self._edges.T
+        length = np.linalg.norm(self.rest[a] - self.rest[b], axis=1)
+        total = np.bincount(a, length, self.count) + np.bincount(b, length, self.count)
+        degree = np.bincount(a, minlength=self.count) + np.bincount(b, minlength=self.count)
+        return (total / np.maximum(degree, 1)).astype(np.float32)
 
     def smooth(self, values: Floats, steps: int) -> Floats:
         """Return (V0, ...) values averaged with their neighbours' `steps` times."""
@@ -60,7 +70,8 @@ class Surface:
             ]
             mean = np.stack(total, axis=1) / np.maximum(degree, 1)[:, None]
             columns = np.where(degree[:, None] > 0, 0.5 * columns + 0.5 * mean, columns).astype(np.float32)
-        return columns.reshape(values.shape)
+        smoothed: Floats = columns.reshape(values.shape)
+        return smoothed
 
     @cached_property
     def soft(self) -> dict[str, Floats]:
@@ -73,6 +84,7 @@ class Surface:
             masks[f"palm_{side}"] = regions[f"hands_{side}"] & (self.normals @ dorsal < -0.25)
         masks["palms"] = masks["palm_left"] | masks["palm_right"]
         masks["soles"] = regions["feet"] & (self.normals[:, 2] < -0.45)
+        masks["armpits"] = regions["armpits"] & (self.normals[:, 2] < -0.15)
         masks["knees"] = (np.abs(z - 0.5) < 0.045) & (self.normals[:, 1] < -0.2)
         masks["nose"] = regions["head"] & (self.rest[:, 1] < -0.15) & (z > 1.62) & (z < 1.67)
         names = ("palms", "soles", "knees", "nose", "lips", "brows", "beard", "scalp", "pubic", "armpits", "genitalia")
