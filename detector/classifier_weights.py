@@ -16,14 +16,12 @@ from detector.atomic import write_atomic
 from detector.classifier import Classifier, build_classifier, from_torchvision_classifier
 from detector.classifier_config import ClassifierConfig, classifier_config_from_dict, classifier_config_to_dict
 from detector.errors import ModelError, UsageError
+from detector.exchange.state_dicts import read_state
 from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack
 
 __all__ = ["ClassifierInfo", "load_classifier", "parse_classifier", "read_start", "save_classifier", "start_from"]
 
 TASK = "classify"
-
-# The keys under which training scripts put the state dict among other things.
-_WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +125,9 @@ def read_start(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         ModelError: when it cannot be read, or holds anything but tensors by name.
     """
-    name, data = os.fspath(path), read_bytes(path)
     if Path(path).suffix in (".pth", ".pt", ".bin"):
-        return from_torchvision_classifier(_torch_state(path))
+        return from_torchvision_classifier(read_state(Path(path)))
+    name, data = os.fspath(path), read_bytes(path)
     try:
         state = safetensors.torch.load(data)
     except (SafetensorError, KeyError, ValueError) as error:
@@ -139,21 +137,6 @@ def read_start(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if any(tensor.dtype == torch.int8 for tensor in state.values()):
         return dict(parse_classifier(data, name)[0].state_dict())
     return from_torchvision_classifier(state)
-
-
-def _torch_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    try:
-        # weights_only: a pickle that wants to run anything is refused.
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parser meets
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"a state dict must hold tensors only, as torch.save writes it; {path}: {reason}") from error
-    for key in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ModelError(f"a state dict must be tensors by name; {path} holds something else")
-    return dict(found)
 
 
 def start_from(model: Classifier, path: str | os.PathLike[str]) -> str:

@@ -78,6 +78,8 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
         raise
     except Exception as error:  # a dozen classes, pickle's among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if reason.startswith("Weights only load failed"):  # torch goes on to say how to run what is in it: not here
+            reason = "it asks for code to be run, or is cut or of another kind"
         raise ModelError(
             f"{path} must be a checkpoint of tensors alone, as torch.save writes it; it is not: {reason}"
         ) from error
