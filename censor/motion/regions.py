@@ -149,14 +149,14 @@ class RegionTimeline:
         by_looks = after[-1] if len(after) == self._rules.hold_looks else math.inf
         # The cut's own frame is the first of the new scene.
         cut = math.nextafter(track.cut_at, -math.inf) if track.cut_at is not None else math.inf
-        return min(max(track.last.time + self._rules.hold, by_looks), cut)
+        return max(min(max(track.last.time + self._rules.hold, by_looks), cut), track.last.time)
 
     def _hidden(self, time: float) -> list[HeldBox]:
         held = []
         for track in self._tracks:
             if not track.confirmed:
                 continue
-            track.until = max(self._until(track), track.last.time)
+            track.until = self._until(track)
             box = track.cover(time, self._rules)
             if box is not None:
                 x1, y1, x2, y2 = (float(side) for side in box)
