@@ -115,10 +115,11 @@ def require_renderer() -> None:
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise OutputError(f"the folder of a new set must be empty; {out} is not; name another one")
+        full = any(out.iterdir())
     except OSError as error:
         raise OutputError(f"the output must be a folder that can be made; {out} cannot ({error.strerror})") from error
+    if full:
+        raise OutputError(f"the folder of a new set must be empty; {out} is not; name another one")
 
 
 def _file_name(number: int, options: WriteOptions) -> str:

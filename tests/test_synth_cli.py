@@ -1,0 +1,225 @@
+"""`detector synth`, the settings of scenes, people who stand apart, and mannequins for a training run."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("embreex")
+
+from detector.cli import main
+from detector.data.coco import CATEGORIES, find_problems, read_coco
+from detector.errors import OutputError, PolicyError, UsageError
+from detector.picture import Picture
+from detector.synth import cli as synth_cli
+from detector.synth.arrangement import sample_group
+from detector.synth.make import make_picture, picture_rng
+from detector.synth.phenotype import ADULT_AGE
+from detector.synth.scene import Scene
+from detector.synth.settings import SceneSettings, read_settings
+from detector.synth.writer import ANNOTATIONS, FORMATS, MANIFEST, WriteOptions, write_set
+
+SMALL = SceneSettings(image_size=(64, 64))
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(["synth", *map(str, arguments)])
+    return stop.value.code
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("synth") / "set"
+    write_set(out, 6, WriteOptions(seed=3, settings=SMALL))
+    return out
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_set_is_sound_and_says_how_it_was_made(made):
+    coco, manifest = read_coco(made / ANNOTATIONS), json.loads((made / MANIFEST).read_text())
+    assert [problem for problem in find_problems(coco) if problem.broken] == []
+    assert coco.categories == list(CATEGORIES)
+    assert [image["file_name"] for image in coco.images] == [f"{number:06d}.jpg" for number in range(6)]
+    assert all(Picture.open(made / image["file_name"]).image_size == (64, 64) for image in coco.images)
+    assert coco.annotations
+    assert manifest["seed"] == coco.info["seed"] == 3
+    assert manifest["count"] == 6
+    assert manifest["settings"]["image_size"] == [64, 64]
+    assert set(manifest["libraries"]) == {"embreex", "numpy", "opencv-python-headless"}
+    assert [row["file_name"] for row in manifest["pictures"]] == [image["file_name"] for image in coco.images]
+    persons = [person for row in manifest["pictures"] for person in row["persons"]]
+    assert persons
+    assert all(person["phenotype"]["age"] >= round(ADULT_AGE, 4) for person in persons)
+
+
+def test_the_same_seed_gives_the_same_files_and_a_longer_set_begins_with_them(made, tmp_path, capsys):
+    assert run(tmp_path / "again", "--count", 7, "--seed", 3, "--size", 64, "--workers", 1) == 0
+    assert "pictures/s" in capsys.readouterr().out
+    again, first = files(tmp_path / "again"), files(made)
+    assert {name for name in first if again[name] != first[name]} == {ANNOTATIONS, MANIFEST}
+    notes, old = (read_coco(folder / ANNOTATIONS).annotations for folder in (tmp_path / "again", made))
+    assert list(notes[: len(old)]) == list(old)
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(made, tmp_path):
+    assert run(tmp_path / "two", "--count", 6, "--seed", 3, "--size", 64, "--workers", 2) == 0
+    assert files(tmp_path / "two") == files(made)
+
+
+def test_another_seed_and_another_split_give_other_pictures():
+    draws = [picture_rng(*key).random() for key in ((1, 0), (1, 1), (2, 0), (0, 1), (1, 0, "test"), (1, 0, "tesu"))]
+    assert len(set(draws)) == len(draws)
+    one, two = (make_picture(3, 0, SMALL, split=split) for split in ("train", "test"))
+    assert (one.image != two.image).any()
+
+
+def test_a_folder_with_something_in_it_is_refused(made, capsys):
+    before = files(made)
+    assert run(made, "--count", 1, "--seed", 1) != 0
+    assert "must be empty" in capsys.readouterr().err
+    assert files(made) == before
+    with pytest.raises(OutputError, match="must be empty"):
+        write_set(made, 1, WriteOptions(seed=1))
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(OutputError, match="folder that can be made"):
+        write_set(path, 1, WriteOptions(seed=1))
+
+
+@pytest.mark.parametrize(("count", "file_format"), [(0, "jpg"), (1, "gif")])
+def test_wrong_counts_and_formats_are_refused(tmp_path, count, file_format):
+    with pytest.raises(UsageError, match="at least one picture"):
+        write_set(tmp_path / "x", count, WriteOptions(seed=1, file_format=file_format))
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_command_line_knows_the_formats_without_loading_them():
+    assert synth_cli.FORMATS == FORMATS
+    assert "same seed" in " ".join(CliRunner().invoke(synth_cli.synth, ["--help"]).output.split())
+
+
+def test_png_keeps_every_pixel(tmp_path):
+    write_set(tmp_path / "x", 1, WriteOptions(seed=3, settings=SMALL, file_format="png"))
+    view = Picture.open(tmp_path / "x" / "000000.png").views(64)[0]
+    np.testing.assert_array_equal(view, make_picture(3, 0, SMALL, split="train").image)
+
+
+def test_settings_come_from_a_file(tmp_path):
+    path = tmp_path / "synth.toml"
+    path.write_text("empty = 0.5\npeople = [1.0, 0.0, 0.0]\nimage_size = [128, 96]\n")
+    settings = read_settings(path)
+    assert (settings.empty, settings.people, settings.image_size) == (0.5, (1.0, 0.0, 0.0), (128, 96))
+    assert read_settings(path, size=64).image_size == (64, 64)
+    assert read_settings(None) == SceneSettings()
+    path.write_text("emty = 0.5\n")
+    with pytest.raises(PolicyError, match="empty"):
+        read_settings(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"people": (0.0, 0.0, 0.0)},
+        {"dress": (1.0, -0.1, 0.0)},
+        {"views": (np.nan, 1.0, 1.0, 1.0)},
+        {"empty": 1.5},
+        {"turned": np.nan},
+        {"image_size": (31, 64)},
+    ],
+)
+def test_shares_that_are_none_are_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        SceneSettings(**wrong)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_people_stand_apart(seed):
+    persons = sample_group(np.random.default_rng(seed), SceneSettings(people=(0, 0, 1)))
+    assert len(persons) == 3
+    boxes = []
+    for person in persons:
+        points = np.concatenate([mesh.vertices for mesh in person.meshes])[:, :2]
+        boxes.append((points.min(axis=0), points.max(axis=0)))
+    for number, (low, high) in enumerate(boxes):
+        for other_low, other_high in boxes[:number]:
+            assert (np.maximum(low, other_low) - np.minimum(high, other_high)).max() >= 0.05
+
+
+def test_dress_decides_what_is_covered():
+    nude, clothed = (
+        [
+            person
+            for number in range(6)
+            for person in sample_group(np.random.default_rng(number), SceneSettings(people=(1, 0, 0), dress=dress))
+        ]
+        for dress in ((1, 0, 0), (0, 0, 1))
+    )
+    assert not any(person.covered or person.parameters["garments"] for person in nude)
+    assert all(person.parameters["garments"] for person in clothed)
+    assert sum({"genitalia", "buttocks"} <= person.covered for person in clothed) >= 5
+
+
+def test_scenes_without_people_have_no_boxes_and_settings_choose_them():
+    settings = SceneSettings(image_size=(48, 48), empty=1.0)
+    assert all(make_picture(0, number, settings).labels == [] for number in range(4))
+    scene = Scene.sample(np.random.default_rng(0), SceneSettings(image_size=(48, 48), empty=0.0, people=(0, 1, 0)))
+    assert len(scene.bodies) == len(scene.parameters["persons"]) == 2
+    assert [scene.meshes[row].kind for row in scene.bodies] == ["body", "body"]
+    json.dumps(scene.parameters, allow_nan=False)
+
+
+def test_a_training_set_renders_by_position(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("albumentations")
+    from training_runs import R18, STILL
+    from training_runs import SMALL as SMALL_RUN
+
+    from detector.synth.dataset import SynthSet
+    from detector.training.config import load_config
+    from detector.training.dataset import batch_positions, loader
+    from detector.training.run import training_set
+
+    overrides = [*SMALL_RUN, *STILL, "data.synth.pictures=50", "data.synth.seed=3", "data.synth.render_size=64"]
+    config = load_config(R18, overrides)
+    pictures = training_set(config, lambda _: None)
+    assert isinstance(pictures, SynthSet)
+    assert len(pictures) == 50
+    for position in (0, 120):
+        image, target = pictures[position]
+        made = make_picture(3, position, SMALL, split="train")
+        np.testing.assert_array_equal(image[:3].permute(1, 2, 0), made.image)
+        assert (image[3] == 1).all()
+        exposed = [label for label in made.labels if not label.ignore]
+        assert target["labels"].tolist() == [label.label for label in exposed]
+        np.testing.assert_allclose(target["boxes"], np.reshape([label.box for label in exposed], (-1, 4)), atol=1e-3)
+        assert len(target["ignore"]) == len(made.labels) - len(exposed)
+    # A run that goes on at step 2 sees what one that was never stopped sees there.
+    whole, rest = (list(loader(pictures, batch_positions(start, 3, 2), workers=0, pin=False)) for start in (0, 2))
+    assert (whole[2].images == rest[0].images).all()
+
+
+def test_a_training_set_knows_only_the_classes_of_the_network():
+    pytest.importorskip("torch")
+    pytest.importorskip("albumentations")
+    from detector.synth.dataset import SynthSet
+    from detector.training.config import AugmentConfig, SynthConfig
+
+    still = AugmentConfig(flip=0, crop=0, scale=(1, 1), blur=0, jpeg=0, colour=0, noise=0, cutout=0, grayscale=0)
+    classes = ("MALE_BREAST_EXPOSED", "BELLY_EXPOSED")
+    synth = SynthConfig(pictures=10, seed=3, render_size=64)
+    pictures = SynthSet(synth=synth, classes=classes, image_size=(64, 64), config=still, seed=0)
+    for position in range(4):
+        names = [
+            label.class_name for label in make_picture(3, position, SMALL, split="train").labels if not label.ignore
+        ]
+        expected = [classes.index(name) for name in names if name in classes]
+        assert pictures[position][1]["labels"].tolist() == expected
