@@ -141,6 +141,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / CHECKPOINT).exists(), "nothing of it is kept"
 
 
+def test_a_checkpoint_without_settings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    model = net()
+    optimizer = build_optimizer(model, TrainConfig())
+    save_checkpoint(tmp_path / "run" / CHECKPOINT, model=model, ema=None, optimizer=optimizer, state={"config": []})
+    with pytest.raises(ModelError, match="must hold the settings of its run"):
+        train(small_run(tmp_path, "train.resume=true"), say=hush)
+
+
 def test_a_run_without_a_single_box_is_refused(tmp_path: Path) -> None:
     config = small_run(tmp_path)
     path = Path(config.data.annotations)

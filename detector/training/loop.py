@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 
 from detector.atomic import write_atomic
-from detector.errors import OutputError, UsageError
+from detector.errors import ModelError, OutputError, UsageError
 from detector.training.checkpoint import CHECKPOINT, load_checkpoint, read_state, save_checkpoint
 from detector.training.config import RecipeConfig, config_differences
 from detector.training.curves import COLUMNS, PANELS, Curves, Panels, plot_curves
@@ -117,7 +117,10 @@ class Loop(ABC):
         """Take up the state of the run that goes on, if one does; `engine` is there by now."""
         if self.recipe.resume:
             path = self.out / CHECKPOINT
-            changed = config_differences(read_state(path)["config"], self.table)
+            began_with = read_state(path).get("config")
+            if not isinstance(began_with, Mapping):
+                raise ModelError(f"{path} must hold the settings of its run; it does not; train anew")
+            changed = config_differences(began_with, self.table)
             if changed:
                 raise UsageError(
                     f"a run goes on with the settings that it began with; {', '.join(changed)} differ from {path}; "
