@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import detector
+from censor.style_options import style_changes, style_options, wants_demo
 from detector.cliparts import (
     EPILOG_EXIT_CODES,
     Say,
@@ -52,11 +53,12 @@ Examples:
 )
 @click.argument("paths", nargs=-1, metavar="IN... OUT")
 @click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
-@click.option("--style", type=str, help="How to hide: blur, pixelate or box.  [policy: pixelate]")
+@click.option("--style", type=str, help="blur, pixelate, box, match, sticker or inpaint.  [policy: pixelate]")
 @click.option("--shape", type=str, help="rectangle, ellipse or rounded; each covers the whole box.  [rectangle]")
 @click.option("--colour", "--color", type=str, help="Colour of --style box: a name or #rrggbb.  [black]")
 @click.option("--grow", type=float, help="Hide this share of a box's width and height more than was found.  [0.2]")
 @click.option("--feather", type=float, help="Soft edge outside the region, as a share of its shorter side.  [0]")
+@style_options
 @click.option("--classes", type=str, metavar="A,B", help="Classes to hide, instead of the policy's.")
 @click.option("--thresh", multiple=True, metavar="T|CLASS=T", help="Lowest score that counts, for all or one class.")
 @click.option("--fallback", type=str, help="whole: cover the whole picture when no region explains the verdict; none.")
@@ -75,6 +77,8 @@ Examples:
 @click.version_option(detector.__version__, "-V", "--version", prog_name="censor", message="%(prog)s %(version)s")
 def command(**options: Any) -> int:
     """Turn the options into jobs, run them, and return the exit code."""
+    if wants_demo(options):
+        return 0
     from censor.jobs import plan_jobs
 
     return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
@@ -97,7 +101,7 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
         raise UsageError("--boxes and --mask must not be given together: one shows boxes, the other hides them")
     if options["in_place"] and options["preview"]:
         raise UsageError("--boxes and --in-place must not be given together: the picture would be lost to its preview")
-    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles") if options[name]]
+    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles", "whole") if options[name]]
     if options["mask"] and useless:
         raise UsageError(
             f"--mask must not be given with --{useless[0].replace('_', '-')}: a person's boxes are hidden, nothing is "
@@ -160,6 +164,7 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
         "classes": split_names(options["classes"]),
         "score_thresh": common,
         "score_thresh_by_class": by_class or None,
+        **style_changes(options),
         **{
             name: options[name]
             for name in ("style", "shape", "colour", "grow", "feather", "fallback", "second_opinion", "tiles")
