@@ -221,6 +221,18 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert message in capsys.readouterr().err
 
 
+def test_what_another_model_found_is_hidden_too(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "detector.evaluation.boxes_mode.draw_case",
+        lambda worst, folder, other_boxes, **_: seen.append((worst.case.file_name, other_boxes.tolist())) or "data:",
+    )
+    assert run(models, "--model", "bad", "--model", "good", "--bootstrap", "0", "--html", tmp_path / "x.html") == 0
+    # The file of the second picture: nothing right is found by `bad`, which is in the report for it.
+    assert dict(seen)["2.png"] == [list(PART[1:])]
+    assert dict(seen)["1.png"] == [list(AWAY[1:]), list(PART[1:])]
+
+
 def test_no_input_and_no_other_output_is_written_over(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,10 +1,12 @@
 """`detector evaluate ANNOTATIONS`: detectors against the boxes of a COCO file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from detector.cliparts import progress, split_names
 from detector.errors import UsageError
@@ -16,7 +18,7 @@ from detector.evaluation.run import ModelRun, Settings, make_result
 from detector.evaluation.table import text_table
 from detector.evaluation.thresholds import policy_text
 from detector.evaluation.truth import Truth, read_truth
-from detector.evaluation.worst import draw_case, worst_cases
+from detector.evaluation.worst import Worst, draw_case, worst_cases
 from detector.models import Predictor, load
 
 __all__ = ["WANT_RECALL", "evaluate_boxes_of"]
@@ -79,7 +81,7 @@ def _report(
     gallery = [
         [
             (
-                draw_case(worst, folder, truth.other_boxes.get(worst.case.image_id), score_thresh=thresh, show=show),
+                draw_case(worst, folder, _also_hidden(runs, truth, worst), score_thresh=thresh, show=show),
                 worst.case.file_name,
                 worst.notes,
             )
@@ -88,6 +90,16 @@ def _report(
         for run in runs
     ]
     return html_report(result, gallery, hidden=not show)
+
+
+def _also_hidden(runs: Sequence[ModelRun], truth: Truth, worst: Worst) -> NDArray[np.float64]:
+    """Return (N, 4) what else is marked in a picture: other classes, and what any of the models found.
+
+    A model is in the report for what it does not find; another one may have found what nobody annotated.
+    """
+    image_id = worst.case.image_id
+    marked = [run.looked.found[image_id].boxes for run in runs]
+    return np.concatenate([truth.other_boxes.get(image_id, np.zeros((0, 4))), *marked]).astype(np.float64)
 
 
 def _policy(run: ModelRun, annotations: Path, wanted: float, path: Path) -> int:

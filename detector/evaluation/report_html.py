@@ -167,7 +167,7 @@ def _pictures(names: Sequence[str], gallery: Gallery, settings: Mapping[str, Any
     yield f"<h2>Worst pictures</h2><p>Most mistakes from a score of {settings['operating_thresh']:g}. "
     yield "Blue: there; green: found rightly; orange: found wrongly; grey: crowd or ignored. "
     yield (
-        "Everything annotated or found is hidden; what neither marked is not.</p>"
+        "Everything annotated or found is hidden, whichever model found it; the rest is not.</p>"
         if hidden
         else "Shown without hiding anything.</p>"
     )

@@ -83,7 +83,8 @@ def draw_case(
     Args:
         worst: the picture.
         folder: where its file is.
-        other_boxes: (N, 4) annotations of classes that are not evaluated; hidden, not drawn.
+        other_boxes: (N, 4) what else is marked, by annotations that are not evaluated or by other models; hidden, not
+            drawn.
         score_thresh: detections from here up are drawn; all of them are hidden.
         show: leave the picture as it is. Otherwise everything annotated and everything found is hidden; what neither
             a person nor the detector marked stays as it is.
