@@ -133,6 +133,30 @@ def test_palms_are_lighter_and_aureolae_darker_than_the_skin_around(body: BodyMo
     assert np.mean(aureolae) < 0.85
 
 
+def test_the_chart_has_its_landmarks_in_their_places(body: BodyModel) -> None:
+    rest = Surface.of(body).rest
+    assert float(rest[body.regions["head"], 2].max()) == pytest.approx(1.794, abs=1e-4)
+    assert float(rest[body.regions["aureola"], 2].mean()) == pytest.approx(1.311, abs=2e-3)
+    assert float(rest[body.regions["lips"], 2].mean()) == pytest.approx(1.611, abs=2e-3)
+
+
+def test_a_beard_leaves_lips_and_eyes_free(body: BodyModel, shaped: Shaped, standing: Mesh) -> None:
+    pytest.importorskip("embreex")
+    from detector.synth.cloth_shell import Fit, shell
+    from detector.synth.hair import _beard_cut, _hair_mesh
+    from detector.synth.rays import Scene
+
+    rng = np.random.default_rng(0)
+    sheet = shell(body, standing, _beard_cut(1.55), Fit(gap=0.008, levels=1), rng)
+    scene = Scene([_hair_mesh(sheet, np.full(3, 0.1), rng)])
+    for name, free in (("lips", True), ("iris", True), ("beard", False)):
+        rows = np.flatnonzero(body.regions[name][body.source])
+        rows = rows[standing.normals[rows, 1] < -0.6]
+        hits = scene.first_hits(standing.vertices[rows], np.tile(np.float32([0, -1, 0.01]), (len(rows), 1)))
+        hidden = (hits.mesh >= 0).mean()
+        assert hidden < 0.1 if free else hidden > 0.4, name
+
+
 def test_every_hair_style_is_finite_and_repeats(body: BodyModel, shaped: Shaped, standing: Mesh) -> None:
     for style in HAIR_STYLES:
         sheets = make_hair(style, np.random.default_rng(3), body, shaped, standing)

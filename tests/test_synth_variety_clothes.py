@@ -68,7 +68,7 @@ def test_cloth_lies_in_front_of_all_it_covers(
     hits = Scene([garment.mesh]).first_hits(mesh.vertices[rows], mesh.normals[rows] + tilt)
     met = (hits.mesh >= 0) & (hits.distance < REACH)
     # Tilted rays pass the edge of a narrow piece.
-    assert met.mean() > 0.98
+    assert met.mean() > 0.97
     assert (hits.distance[met] >= LEAST).mean() > 0.97
 
 

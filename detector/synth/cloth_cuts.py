@@ -1,4 +1,4 @@
-"""Where clothes lie on the body: signed distances over the standard body at rest, positive under the cloth."""
+"""Where clothes lie on the body: signed distances over the body at rest, positive under the cloth."""
 
 from collections.abc import Callable
 
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float32]
-# Takes (N, 3) points of the standard body at rest, gives (N,) metres, positive where there is cloth.
+# Takes (N, 3) points of `Surface.rest`, gives (N,) metres, positive where there is cloth.
 Cut = Callable[[Floats], Floats]
-# All lengths below are metres on the standard body, which is 1.79 m tall: the middle of a breast from the midline and
-# from the ground, the shoulder joint, and the middle of the neck.
+# All lengths below are metres on the chart of `Surface.rest`, which is 1.794 m tall: the middle of a breast from the
+# midline and from the ground, the shoulder joint, and the middle of the neck.
 _BREAST = (0.088, 1.300)
 _SHOULDER = (0.17, 1.46)
 _NECK = (-0.03, 1.545)

@@ -23,7 +23,7 @@ def _plain(rest: Floats, rng: np.random.Generator) -> Floats:
 
 def _around(rest: Floats) -> Floats:
     """A length around the body, so that upright stripes run around it evenly."""
-    return (0.14 * np.arctan2(rest[:, 0], -rest[:, 1] - 0.03)).astype(np.float32)
+    return np.asarray(0.14 * np.arctan2(rest[:, 0], -rest[:, 1] - 0.03), dtype=np.float32)
 
 
 def _stripes(rest: Floats, rng: np.random.Generator) -> Floats:

@@ -15,7 +15,7 @@ __all__ = ["Fit", "Sheet", "pouch", "shell", "tube"]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.integer]
 # Metres around the cut in which triangles of the body are looked at; more than the longest edge of trunk and limbs.
-_REACH = 0.05
+_REACH = 0.06
 # Metres between body and cloth at the least: rays must not mix them up, nor flat triangles let skin through.
 _LEAST = 0.003
 _RING, _SMOOTH = 48, 14

@@ -51,7 +51,7 @@ def sample_hair(rng: np.random.Generator, body: BodyModel, shaped: Shaped, mesh:
         colour = rng.uniform(0, 0.6, 3)
     sheets = make_hair(style, rng, body, shaped, mesh)
     if rng.random() < (_BEARD_MALE if shaped.phenotype.male else _BEARD_FEMALE):
-        fit = Fit(gap=rng.uniform(0.002, 0.02), bridging=0.8, wrinkles=rng.uniform(0.001, 0.004), fold=0.02, levels=1)
+        fit = Fit(gap=rng.uniform(0.002, 0.008), bridging=0.0, wrinkles=rng.uniform(0.0005, 0.003), fold=0.02, levels=1)
         sheets.append(shell(body, mesh, _beard_cut(rng.uniform(1.545, 1.57)), fit, rng))
     return [_hair_mesh(sheet, colour * rng.uniform(0.8, 1.2), rng) for sheet in sheets if len(sheet.triangles)]
 
@@ -100,7 +100,7 @@ def _scalp_cut(receding: float) -> Cut:
 def _beard_cut(low: float) -> Cut:
     def cut(rest: Floats) -> Floats:
         x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-        mouth = 0.02 * (np.hypot(x / 0.028, (z - 1.609) / 0.012) - 1)
+        mouth = 0.02 * (np.hypot(x / 0.031, (z - 1.609) / 0.015) - 1)
         cheek = np.interp(x, [0.0, 0.02, 0.06], [1.626, 1.628, 1.655])
         return np.asarray(np.minimum.reduce([mouth, cheek - z, z - low, -0.075 - y, 0.075 - x]), dtype=np.float32)
 

@@ -61,7 +61,7 @@ _ON_THIGH = _limb((0.2, 0.35, -0.9), (0.0, 0.75, -0.6))
 _ON_KNEE = _limb((0.2, 0.6, -0.75), (0.0, 0.85, -0.5))
 _PROP = _limb((0.35, -0.55, -0.75), (0.15, -0.45, -0.9))
 _CHIN = _limb((0.2, 0.45, -0.85), (-0.3, 0.35, 0.9))
-_BEFORE_LAP = _limb((0.3, 0.2, -0.95), (-0.4, 0.55, -0.7))
+_BEFORE_BELLY = _limb((0.3, 0.25, -0.95), (-0.5, 0.75, -0.2))
 _BEFORE_CHEST = _limb((0.35, 0.4, -0.85), (-0.75, 0.5, 0.45))
 _CARRY = _limb((0.3, 0.15, -0.9), (-0.05, 1.0, -0.05))
 _WAVE = _limb((0.9, 0.1, -0.1), (0.35, 0.2, 0.95))
@@ -118,7 +118,7 @@ _STANDING = {
     "arms forward": _stand((_FORWARD, _FORWARD)),
     "arms crossed": _stand((_CROSSED, _CROSSED)),
     "hands behind back": _stand((_BACK, _BACK)),
-    "hands clasped low": _stand((_BEFORE_LAP, _BEFORE_LAP)),
+    "hands before belly": _stand((_BEFORE_BELLY, _BEFORE_BELLY)),
     "hands before chest": _stand((_BEFORE_CHEST, _BEFORE_CHEST)),
     "one arm before chest": _stand((_BEFORE_CHEST, _HANG), _CONTRA),
     "waving": _stand((_WAVE, _HANG)),
@@ -169,7 +169,7 @@ _STANDING = {
 _BASE_REST = {
     "sitting on a chair": _other("seat", "seat", (_ON_THIGH, _ON_THIGH), (_SEATED, _SEATED)),
     "sitting, knees together": _other(
-        "seat", "seat", (_BEFORE_LAP, _BEFORE_LAP), ((85, -3, 0, 82, 0), (85, -3, 0, 82, 0))
+        "seat", "seat", (_BEFORE_BELLY, _BEFORE_BELLY), ((85, -3, 0, 82, 0), (85, -3, 0, 82, 0))
     ),
     "sitting, leaning forward": _other(
         "seat", "seat", (_ON_KNEE, _ON_KNEE), ((92, 12, 6, 90, 0), (92, 12, 6, 90, 0)), (24, 0, 0), (8, 0, 0)
@@ -208,7 +208,7 @@ _BASE_REST = {
         (14, 0, 0),
     ),
     "lying, knees bent": _other(
-        "lie", "supine", (_AWAY, _BEFORE_LAP), ((55, 4, 2, 105, -15), (55, 4, 2, 105, -15)), root=(-90, 0, 0)
+        "lie", "supine", (_AWAY, _BEFORE_BELLY), ((55, 4, 2, 105, -15), (55, 4, 2, 105, -15)), root=(-90, 0, 0)
     ),
     "lying, arms stretched": _other("lie", "supine", (_UP, _UP), (_CLOSED, _CLOSED), root=(-90, 0, 0)),
     "lying on the front": _other(

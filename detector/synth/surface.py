@@ -13,6 +13,11 @@ __all__ = ["Surface", "SurfaceNoise", "smooth_step"]
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 _WAVES = 14
+# Heights of soles, upper end of the shins and of the thighs, nipples, lips and crown on the chart that clothes, hair
+# and skin are laid out on, and half the width of its trunk, metres: so they stay in their places whatever body
+# the model holds for its standard.
+_LANDMARKS = (0.0, 0.526, 0.967, 1.311, 1.611, 1.794)
+_HALF_WIDTH = 0.190
 
 
 class Surface:
@@ -20,6 +25,11 @@ class Surface:
 
     Args:
         body: the model; use `Surface.of`.
+
+    Attributes:
+        rest: (V0, 3) float32 metres, the standard body at rest, stretched to a chart 1.794 m tall.
+        first: (V0,) a split vertex of each base vertex.
+        triangles: (T, 3) over base vertices, without eyes, mouth and male anatomy.
     """
 
     def __init__(self, body: BodyModel) -> None:
@@ -29,7 +39,7 @@ class Surface:
         first[body.source[::-1]] = np.arange(len(body.source))[::-1]
         # A split vertex for each base vertex; base vertices that no face uses have none and get the first.
         self.first = first
-        self.rest: Floats = body.rest[first]
+        self.rest: Floats = _charted(body, body.rest[first])
         triangles = body.source[body.triangles(male=False)]
         inner = body.regions["eyes"] | body.regions["mouth_inside"]
         self.triangles: NDArray[np.int32] = triangles[~inner[triangles].any(axis=1)].astype(np.int32)
@@ -57,7 +67,7 @@ class Surface:
         length = np.linalg.norm(self.rest[a] - self.rest[b], axis=1)
         total = np.bincount(a, length, self.count) + np.bincount(b, length, self.count)
         degree = np.bincount(a, minlength=self.count) + np.bincount(b, minlength=self.count)
-        return (total / np.maximum(degree, 1)).astype(np.float32)
+        return np.asarray(total / np.maximum(degree, 1), dtype=np.float32)
 
     def smooth(self, values: Floats, steps: int) -> Floats:
         """Return (V0, ...) values averaged with their neighbours' `steps` times."""
@@ -89,6 +99,23 @@ class Surface:
         masks["nose"] = regions["head"] & (self.rest[:, 1] < -0.15) & (z > 1.62) & (z < 1.67)
         names = ("palms", "soles", "knees", "nose", "lips", "brows", "beard", "scalp", "pubic", "armpits", "genitalia")
         return {name: self.smooth(masks[name].astype(np.float32), 2) for name in names}
+
+
+def _charted(body: BodyModel, rest: Floats) -> Floats:
+    """Return rest positions on the chart: the standard body stretched until its landmarks lie at `_LANDMARKS`."""
+    regions, z = body.regions, rest[:, 2]
+    found = (
+        0.0,
+        float(z[regions["lower_legs"]].max()),
+        float(z[regions["upper_legs"]].max()),
+        float(z[regions["aureola"]].mean()),
+        float(z[regions["lips"]].mean()),
+        float(z[regions["head"]].max()),
+    )
+    wide = _HALF_WIDTH / float(np.abs(rest[regions["torso"], 0]).max())
+    chart = rest * np.array([wide, wide, 1], dtype=np.float32)
+    chart[:, 2] = np.interp(z, found, _LANDMARKS)
+    return chart
 
 
 @lru_cache(maxsize=2)
