@@ -71,8 +71,9 @@ def dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         if name.endswith(SCALE_SUFFIX):
-            if name.removesuffix(SCALE_SUFFIX) not in stored:
-                raise ModelError(f"a scale must belong to a tensor; {name} does not; the weight file is broken")
+            scaled = stored.get(name.removesuffix(SCALE_SUFFIX))
+            if scaled is None or scaled.dtype != torch.int8:
+                raise ModelError(f"a scale must belong to an int8 tensor; {name} does not; the weight file is broken")
             continue
         if tensor.dtype == torch.int8:
             scale = stored.get(name + SCALE_SUFFIX)

@@ -107,7 +107,8 @@ def test_what_cannot_be_stored_is_refused() -> None:
     [
         ({"k": torch.zeros(2, 2, dtype=torch.int8)}, "a scale for each output channel"),
         ({"k": torch.zeros(2, 2, dtype=torch.int8), "k::scale": torch.ones(1)}, "a scale for each output channel"),
-        ({"k::scale": torch.ones(2)}, "must belong to a tensor"),
+        ({"k::scale": torch.ones(2)}, "must belong to an int8 tensor"),
+        ({"k": torch.zeros(2, 2), "k::scale": torch.ones(2)}, "must belong to an int8 tensor"),
         ({"k": torch.zeros(2, dtype=torch.int64)}, "k is torch.int64"),
         ({"k": torch.tensor([float("inf")])}, "must be finite"),
     ],
