@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import detector
+from censor.edit.options import edit_options, paths_to_edit
 from censor.style_options import style_changes, style_options, wants_demo
 from detector.cliparts import (
     EPILOG_EXIT_CODES,
@@ -40,6 +41,7 @@ Examples:
   censor --policy strict --json in.jpg out.jpg
   censor --boxes in.jpg preview.jpg
   censor --mask edited.json in.jpg out.jpg
+  censor edit in.jpg
   curl -s ... | censor - - > out.jpg
 """
 
@@ -65,6 +67,7 @@ Examples:
 @click.option("--second-opinion/--no-second-opinion", default=None, help="Ask open_nsfw about the whole picture.")
 @tiles_option
 @click.option("--boxes", "preview", is_flag=True, help="Preview: draw labelled boxes instead of hiding anything.")
+@edit_options
 @click.option("--mask", metavar="JSON", help="Hide the boxes of an edited report instead of detecting.")
 @click.option("--verify/--no-verify", default=True, help="Decode and detect the result again.  [on]")
 @click.option("--in-place", is_flag=True, help="Replace IN itself; OUT is left out or the same.")
@@ -79,6 +82,11 @@ def command(**options: Any) -> int:
     """Turn the options into jobs, run them, and return the exit code."""
     if wants_demo(options):
         return 0
+    edited = paths_to_edit(options)
+    if edited is not None:
+        from censor.edit.command import run_edit
+
+        return run_edit(edited, options, _changes(options))
     from censor.jobs import plan_jobs
 
     return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
