@@ -1,6 +1,7 @@
 """The library's calls: a file, bytes or an array in, the same kind out, with everything hidden that was found."""
 
 import functools
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from censor.animation.api import run_frames
+from censor.animation.opening import open_source
 from censor.atomic import write_atomic
 from censor.imagefile import format_for
 from censor.jobs import same_file
@@ -18,6 +21,7 @@ from censor.policy import CensorPolicy, load_censor_policy
 from censor.report import MaskFile, Report
 from detector.detections import Detections
 from detector.errors import UsageError
+from detector.known import KnownList
 from detector.memory import keep_picture_memory
 from detector.models import load
 from detector.open_nsfw import OpenNSFWScorer, load_open_nsfw
@@ -48,6 +52,7 @@ def build_pipeline(
     verify: bool = True,
     ahead: bool = True,
     keep_memory: bool = True,
+    known: KnownList | str | Path | None = None,
     **changes: Any,
 ) -> Pipeline:
     """Put the job together: models, policy and settings.
@@ -60,12 +65,15 @@ def build_pipeline(
         verify: whether each output is decoded and looked at again.
         ahead: whether one picture may use a second core: see `Pipeline`.
         keep_memory: let Pillow keep up to 192 MB of freed pictures for the next: see `detector.memory`.
+        known: a person's earlier decisions, or the file of them: see `detector.known`.
         **changes: what the caller wants differently from the policy: see `load_censor_policy`.
 
     Raises:
         PolicyError: when the policy or a change is not understood.
         ModelError: when a model cannot be loaded.
+        InputError: when the known list cannot be read.
     """
+    decisions = known if known is None or isinstance(known, KnownList) else KnownList.read(known)
     if keep_memory:
         keep_picture_memory()
     rules = load_censor_policy(policy, **changes)
@@ -77,7 +85,12 @@ def build_pipeline(
     if unknown:
         raise UsageError(f"the model {loaded.name} must know every class of the policy; it does not know {unknown}")
     return Pipeline(
-        model=loaded, opinion=opinion.result() if opinion else None, policy=rules, verify=verify, ahead=ahead
+        model=loaded,
+        opinion=opinion.result() if opinion else None,
+        policy=rules,
+        verify=verify,
+        ahead=ahead,
+        known=decisions,
     )
 
 
@@ -108,13 +121,15 @@ def run_to_file(
     limits: Limits | None = None,
     preview: bool = False,
 ) -> Report:
-    """Censor one picture into a file with a pipeline that is already built; see `censor_file`.
+    """Censor one picture, animation or file of pages into a file with a pipeline that is built; see `censor_file`.
 
     With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found.
     """
     output_format = format_for(target)
-    picture = source if isinstance(source, Picture) else Picture.open(source, limits=limits)
-    outcome = run_picture(pipeline, picture, os.fspath(target), output_format, mask=mask, preview=preview)
+    opened = open_source(source, limits=limits)
+    if not isinstance(opened, Picture):
+        return run_frames(pipeline, opened, target, output_format, mask=mask, preview=preview)
+    outcome = run_picture(pipeline, opened, os.fspath(target), output_format, mask=mask, preview=preview)
     write_atomic(target, outcome.data)
     return outcome.report
 
@@ -134,7 +149,8 @@ def censor_file(
     The target is written in one step, when everything else has succeeded; on any failure it is left as it was.
 
     Args:
-        source: path, bytes, file object or opened `Picture` of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture.
+        source: path, bytes, file object or opened `Picture` of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture, or
+            of an animation (GIF, APNG, WebP, AVIF) or a TIFF of several pages, of which every frame is censored.
         target: path of the result; its suffix chooses the format.
         policy: a policy's name or file, see `configs/policies/`.
         mask: boxes that a person edited, as a report's JSON: hidden instead of what a detector finds.
@@ -144,7 +160,8 @@ def censor_file(
             `censor.policy.load_censor_policy`.
 
     Returns:
-        What was found, said and hidden. `report.exit_code` is 3 when a person should look.
+        What was found, said and hidden; a `FramesReport` for several frames. `report.exit_code` is 3 when a person
+        should look.
 
     Raises:
         UsageError: when the call is not understood, or the target is the source and `in_place` is not set.
@@ -175,9 +192,14 @@ def censor_bytes(
         limits: as for `censor_file`.
         **settings: as for `censor_file`.
     """
-    picture = Picture.open(data, limits=limits)
-    outcome = build_pipeline(policy, **settings).run(picture, None, output_format)
-    return outcome.data, outcome.report
+    opened = open_source(data, limits=limits)
+    pipeline = build_pipeline(policy, **settings)
+    if isinstance(opened, Picture):
+        outcome = pipeline.run(opened, None, output_format)
+        return outcome.data, outcome.report
+    buffer = io.BytesIO()
+    report = run_frames(pipeline, opened, buffer, output_format)
+    return buffer.getvalue(), report
 
 
 def censor_image(

@@ -1,5 +1,6 @@
 """`censor IN OUT`: hide what should not be seen. No subcommands: none can be mistaken for a file name."""
 
+import functools
 import json
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import detector
+from censor.batch.options import folder_options, refuse_folder_options
 from censor.edit.options import edit_options, paths_to_edit
 from censor.style_options import style_changes, style_options, wants_demo
 from detector.cliparts import (
@@ -26,6 +28,7 @@ from detector.cliparts import (
 from detector.errors import UsageError
 
 if TYPE_CHECKING:
+    from censor.batch.run import Runner
     from censor.jobs import Job
     from censor.pipeline import Pipeline
     from censor.report import MaskFile, Report
@@ -38,6 +41,8 @@ Examples:
   censor in.jpg out.jpg
   censor --style box --colour white in.jpg out.jpg
   censor photos/*.jpg censored/
+  censor photos/ clean/                     # a whole tree; again, and it goes on where it stopped
+  censor --exclude .git --include=*.jpg --dry-run photos/ clean/
   censor --policy strict --json in.jpg out.jpg
   censor --boxes in.jpg preview.jpg
   censor --mask edited.json in.jpg out.jpg
@@ -48,13 +53,13 @@ Examples:
 
 @click.command(
     help="Find exposed body parts in pictures and hide them for good.\n\n"
-    "Give one picture and the name of the result, or several pictures and a folder. '-' reads standard input or "
-    "writes standard output.\n\n" + EXAMPLES,
+    "Give one picture and the name of the result, several pictures and a folder, or a folder and another. '-' reads "
+    "standard input or writes standard output; after '--' a name may begin with a dash.\n\n" + EXAMPLES,
     epilog=EPILOG_EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.argument("paths", nargs=-1, metavar="IN... OUT")
-@click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="IN... OUT")
+@click.option("--policy", type=click.Path(), default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
 @click.option("--style", type=str, help="blur, pixelate, box, match, sticker or inpaint.  [policy: pixelate]")
 @click.option("--shape", type=str, help="rectangle, ellipse or rounded; each covers the whole box.  [rectangle]")
 @click.option("--colour", "--color", type=str, help="Colour of --style box: a name or #rrggbb.  [black]")
@@ -68,7 +73,7 @@ Examples:
 @tiles_option
 @click.option("--boxes", "preview", is_flag=True, help="Preview: draw labelled boxes instead of hiding anything.")
 @edit_options
-@click.option("--mask", metavar="JSON", help="Hide the boxes of an edited report instead of detecting.")
+@click.option("--mask", type=click.Path(), metavar="JSON", help="Hide the boxes of an edited report instead of detecting.")
 @click.option("--verify/--no-verify", default=True, help="Decode and detect the result again.  [on]")
 @click.option("--in-place", is_flag=True, help="Replace IN itself; OUT is left out or the same.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON report a file on standard output.")
@@ -76,6 +81,7 @@ Examples:
 @click.option("--model", metavar="NAME", help="Detector to use; see `detector models`.")
 @device_option
 @workers_option
+@folder_options
 @limits_options
 @click.version_option(detector.__version__, "-V", "--version", prog_name="censor", message="%(prog)s %(version)s")
 def command(**options: Any) -> int:
@@ -87,8 +93,12 @@ def command(**options: Any) -> int:
         from censor.edit.command import run_edit
 
         return run_edit(edited, options, _changes(options))
+    from censor.batch.command import is_folder_call, run_folder
     from censor.jobs import plan_jobs
 
+    if is_folder_call(options["paths"]):
+        return run_folder(options, functools.partial(_prepare, options))
+    refuse_folder_options(options)
     return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
 
 
@@ -97,19 +107,18 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(run_command(command, "censor", argv))
 
 
-def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
+def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]":
+    """Check the options, build the pipeline for so many pictures at a time, and return it with what runs one job."""
     from censor.api import build_pipeline, run_to_file
-    from censor.jobs import STREAM, make_folder
-    from censor.report import EXIT_FAILED, EXIT_LOOK, EXIT_OK, MaskFile
-    from detector.parallel import map_in_order
+    from censor.jobs import STREAM, Job
+    from censor.report import MaskFile
     from detector.picture import Limits
 
-    workers = min(options["workers"], len(jobs))
     if options["mask"] and options["preview"]:
         raise UsageError("--boxes and --mask must not be given together: one shows boxes, the other hides them")
     if options["in_place"] and options["preview"]:
         raise UsageError("--boxes and --in-place must not be given together: the picture would be lost to its preview")
-    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles", "whole") if options[name]]
+    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles", "whole", "known") if options[name]]
     if options["mask"] and useless:
         raise UsageError(
             f"--mask must not be given with --{useless[0].replace('_', '-')}: a person's boxes are hidden, nothing is "
@@ -124,20 +133,32 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
         threads=1 if workers > 1 else None,
         verify=options["verify"],
         ahead=workers == 1,
+        known=options["known"],
         **_changes(options),
     )
-    make_folder(options["paths"])
 
-    def run(job: "Job") -> "Report":
-        if job.target == STREAM or job.source == STREAM:
-            return _run_stream(pipeline, job, mask, limits, preview=options["preview"])
-        return run_to_file(pipeline, job.source, job.target, mask=mask, limits=limits, preview=options["preview"])
+    def run(source: str, target: str) -> "Report":
+        if STREAM in (source, target):
+            return _run_stream(pipeline, Job(source, target), mask, limits, preview=options["preview"])
+        return run_to_file(pipeline, source, target, mask=mask, limits=limits, preview=options["preview"])
+
+    return pipeline, run
+
+
+def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
+    from censor.jobs import STREAM, make_folder
+    from censor.report import EXIT_FAILED, EXIT_LOOK, EXIT_OK
+    from detector.parallel import map_in_order
+
+    workers = min(options["workers"], len(jobs))
+    _, run = _prepare(options, workers)
+    make_folder(options["paths"])
 
     # With the picture itself on standard output, reports go where the messages go.
     reports = sys.stderr if any(job.target == STREAM for job in jobs) else sys.stdout
     codes = {EXIT_OK}
     with progress(len(jobs), quiet=options["quiet"]) as say:
-        for job, result in map_in_order(run, jobs, workers):
+        for job, result in map_in_order(lambda job: run(job.source, job.target), jobs, workers):
             if isinstance(result, Exception):
                 codes.add(EXIT_FAILED)
                 _say_failure(say, job, result, reports if options["as_json"] else None)
@@ -152,11 +173,17 @@ def _run_stream(
     pipeline: "Pipeline", job: "Job", mask: "MaskFile | None", limits: "Limits", *, preview: bool
 ) -> "Report":
     """Run a job with a standard stream on one side or both; nothing is written until all of it succeeded."""
+    from censor.animation.api import run_frames
+    from censor.animation.opening import open_source
     from censor.api import run_picture, run_to_file
+    from censor.imagefile import format_for
     from censor.jobs import STREAM
     from detector.picture import Picture
 
-    picture = Picture.open(sys.stdin.buffer if job.source == STREAM else job.source, limits=limits, name=job.source)
+    picture = open_source(sys.stdin.buffer if job.source == STREAM else job.source, limits=limits, name=job.source)
+    if not isinstance(picture, Picture):
+        target = sys.stdout.buffer if job.target == STREAM else job.target
+        return run_frames(pipeline, picture, target, format_for(job.target), mask=mask, preview=preview)
     if job.target != STREAM:
         return run_to_file(pipeline, picture, job.target, mask=mask, preview=preview)
     outcome = run_picture(pipeline, picture, STREAM, None, mask=mask, preview=preview)

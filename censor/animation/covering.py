@@ -1,0 +1,136 @@
+"""What is hidden in each frame, and the painting of it.
+
+Frame after frame of a moving thing through the same few cells would together show more than the cells of one picture
+do. So `blur` and `pixelate` are held still: their cells are measured once for each part that is followed, when it is
+first hidden, and shown in all its frames. What comes later under them changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from censor.animation.looking import Looks
+from censor.animation.sequence import Animation
+from censor.masks import Box, Footprint, area
+from censor.motion.regions import HeldBox, hold_regions
+from censor.motion.rules import MotionRules
+from censor.paint import Painted, Region, paint_image, whole
+from censor.policy import HideRules
+from censor.report import WHOLE
+from detector.detections import Detections
+
+if TYPE_CHECKING:
+    from censor.policy import CensorPolicy
+
+__all__ = ["Cover", "Painter", "held_boxes", "regions_for", "solid"]
+
+# The styles that show means of what they hide.
+SOFT = ("blur", "pixelate")
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A region of one frame and the part that it follows; regions of one `part` show the same cells in all frames."""
+
+    region: Region
+    part: str
+
+    def record(self) -> dict[str, Any]:
+        """Return what a report says about it."""
+        return {"label": self.region.label, "box": [round(side, 3) for side in self.region.box], "part": self.part}
+
+
+def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> list[list[HeldBox]]:
+    """Return what to hide in each picture of an animation, held over time; the default image stands alone.
+
+    Where the animation is shown again its end runs into its beginning, so that what is hidden in the last frame is
+    held into the first ones, and the other way round.
+    """
+    first = int(animation.default_image)
+    starts = policy.thresholds
+    hide = [found.of_classes(policy.hide.classes) for found in looks.found]
+    alone = hold_regions(hide[:first], [0.0] * first, starts=starts)
+    frames, times, cuts = hide[first:], animation.times, list(looks.cuts[first:])
+    if animation.plays == 1:
+        return alone + hold_regions(frames, times, starts=starts, cuts=cuts)
+    rules = MotionRules()
+    # The times of the last frame are not needed: it lasts at least as long as any gap counts.
+    length = times[-1] + max(float(animation.durations[-1]), 0.02)
+    need = rules.look_ahead + rules.hold
+    before = [i for i, time in enumerate(times) if i >= len(times) - rules.bridge_looks or time > length - need]
+    after = [i for i, time in enumerate(times) if i < rules.bridge_looks or time < need]
+    order = [*before, *range(len(times)), *after]
+    shift = [-length] * len(before) + [0.0] * len(times) + [length] * len(after)
+    wraps = [*(cuts[i] for i in before), looks.wraps, *cuts[1:], looks.wraps, *(cuts[i] for i in after[1:])]
+    held = hold_regions(
+        [frames[i] for i in order],
+        [times[i] + more for i, more in zip(order, shift, strict=True)],
+        starts=starts,
+        cuts=wraps,
+    )
+    return alone + held[len(before) : len(before) + len(times)]
+
+
+def regions_for(
+    held: Sequence[HeldBox], found: Detections, verdict: str, image_size: tuple[int, int], policy: "CensorPolicy"
+) -> tuple[list[Cover], str]:
+    """Return what to hide in one frame, and why a person should look at it, or an empty text.
+
+    Args:
+        held: the boxes to hide.
+        found: what was found in the very frame at or above the thresholds.
+        verdict: on the frame.
+        image_size: (height, width).
+        policy: says how, and what to do where no region explains the verdict.
+    """
+    rules: HideRules = policy.hide
+    covers = [Cover(Region(item.box, rules.style_of(item.label), item.label), str(item.track)) for item in held]
+    left = sorted((set(found.names) & set(policy.policy.verdict.nsfw_classes)) - set(rules.classes))
+    if verdict == "safe" or (covers and not left):
+        return covers, ""
+    if rules.fallback == "whole":
+        return [Cover(whole(image_size, rules.style_of(""), WHOLE), WHOLE)], ""
+    why = f"{', '.join(left)} is not among the classes to hide" if left else "there is no region to hide"
+    return covers, f"the verdict is {verdict} and {why}; --fallback whole covers it all"
+
+
+class Painter:
+    """Paints frame after frame, in order; holds the few cells of each part that was hidden so far."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[str, str], NDArray[np.uint8]] = {}
+
+    def paint(self, image: Image.Image, covers: Sequence[Cover]) -> tuple[Image.Image, list[Painted]]:
+        """Hide the regions of one frame; `image` is changed, and returned unless it had to be converted."""
+        size = (image.height, image.width)
+        still: list[tuple[Box, NDArray[np.uint8]]] = []
+        for cover in covers:
+            core = Footprint.of(cover.region.box, cover.region.style, size).core
+            if cover.region.style.style in SOFT and area(core):
+                still.append((core, self._still(image, cover, core)))
+        # All are measured before any is laid down; then what is painted are means of these cells alone.
+        for core, cells in still:
+            patch = Image.fromarray(cells).resize((core[2] - core[0], core[3] - core[1]), Image.Resampling.NEAREST)
+            image.paste(patch, core[:2])
+        return paint_image(image, [cover.region for cover in covers])
+
+    def _still(self, image: Image.Image, cover: Cover, core: Box) -> NDArray[np.uint8]:
+        """Return (h, w, 3) the cells of a part, measured when it is first hidden."""
+        key = (cover.part, cover.region.style.style)
+        if key not in self._cells:
+            width, height = core[2] - core[0], core[3] - core[1]
+            most = cover.region.style.cells
+            scale = most / max(width, height)
+            grid = (min(width, max(1, int(width * scale))), min(height, max(1, int(height * scale))))
+            part = image.crop(core).convert("RGB").resize(grid, Image.Resampling.BOX)
+            self._cells[key] = np.asarray(part)
+        return self._cells[key]
+
+
+def solid(region: Region) -> Region:
+    """Return the same region as an opaque box: for what was found again under something softer."""
+    return replace(region, style=replace(region.style, style="box"))

@@ -1,0 +1,106 @@
+"""Write animated GIFs frame by frame; Pillow codes the pixels of each frame, as a GIF of its own.
+
+An opaque animation holds only what changed since the frame before, as a rectangle of opaque pixels: what a viewer keeps
+outside it is pixels that were written. With transparency every frame stands alone and is cleared before the next one.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+
+from censor.animation.gif_read import CLEAR, KEEP, gif_structure
+from censor.animation.plan import Plan, changed_box
+from detector.limits import Limits
+
+__all__ = ["write_gif"]
+
+COLOURS = 256
+# Where nothing changed a frame still needs a pixel, to be there for its time.
+ONE_PIXEL = (0, 0, 1, 1)
+
+
+def write_gif(file: BinaryIO, frames: Iterator[Image.Image], plan: Plan) -> None:
+    """Write frames as they come; one is held, besides the one before. Their alpha is 0 or 255."""
+    width, height = plan.size
+    file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0))
+    if plan.plays != 1:
+        file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", max(plan.plays - 1, 0), 0))
+    before: Image.Image | None = None
+    for frame, ticks in zip(frames, plan.ticks, strict=True):
+        if plan.transparent:
+            shown = frame.getchannel("A")
+            clear = ImageChops.invert(shown)
+            box = shown.getbbox() or ONE_PIXEL
+            file.write(_frame(frame.convert("RGB").crop(box), box, ticks, clear.crop(box)))
+        else:
+            box = (0, 0, width, height) if before is None else changed_box(before, frame) or ONE_PIXEL
+            file.write(_frame(frame.crop(box), box, ticks, None))
+            before = frame
+    file.write(b"\x3b")
+
+
+def _frame(image: Image.Image, box: tuple[int, int, int, int], ticks: int, clear: Image.Image | None) -> bytes:
+    """Return a frame's blocks: how it is shown, where, its own palette, its pixels."""
+    buffer = io.BytesIO()
+    indexed(image, clear).save(buffer, "GIF", interlace=0, optimize=False)
+    coded = buffer.getvalue()
+    (frame,) = gif_structure(coded, "<frame>", _ANY).frames
+    bits = max((len(frame.palette) // 3 - 1).bit_length(), 1)
+    flags = (KEEP if clear is None else CLEAR) << 2 | (clear is not None)
+    x1, y1, x2, y2 = box
+    start, end = frame.coded
+    return b"".join(
+        [
+            b"\x21\xf9\x04",
+            struct.pack("<BHBB", flags, ticks, 0 if clear is None else frame.transparent or 0, 0),
+            b"\x2c",
+            struct.pack("<4HB", x1, y1, x2 - x1, y2 - y1, 0x80 | (bits - 1)),
+            frame.palette,
+            coded[start:end],
+        ]
+    )
+
+
+# What this program itself encodes is not bounded again.
+_ANY = Limits(max_pixels=1 << 40, max_side=1 << 20, max_total_pixels=1 << 50)
+
+
+def indexed(image: Image.Image, clear: Image.Image | None) -> Image.Image:
+    """Return an RGB picture with a palette of its colours where there are few enough, else of the nearest.
+
+    Args:
+        image: mode RGB.
+        clear: mode L, 255 where the picture is transparent; these pixels get an entry of their own. None for none.
+    """
+    room = COLOURS if clear is None else COLOURS - 1
+    pixels = np.asarray(image).astype(np.uint32)
+    numbers = np.asarray(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2], dtype=np.uint32)
+    shown = numbers if clear is None else numbers[np.asarray(clear) == 0]
+    colours = np.unique(shown)
+    if len(colours) <= room:
+        result = Image.fromarray(_places(numbers, colours))
+        result.putpalette(_palette(colours))
+        entry = len(colours)
+    else:
+        result = image.quantize(room)
+        result.putpalette(bytes(result.getpalette() or ()).ljust(3 * COLOURS, b"\0"))
+        entry = COLOURS - 1
+    if clear is not None:
+        result.paste(entry, mask=clear)
+        result.info["transparency"] = entry
+    return result
+
+
+def _places(numbers: NDArray[np.uint32], colours: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    places = np.searchsorted(colours, numbers)
+    return np.minimum(places, COLOURS - 1).astype(np.uint8)
+
+
+def _palette(colours: NDArray[np.uint32]) -> bytes:
+    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.uint8)
+    return (parts.tobytes() + bytes(3))[: 3 * COLOURS]  # one more, for what is transparent

@@ -1,0 +1,151 @@
+"""Look at every frame of an animation: what is found, what is said, and where one scene ends and another begins."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from censor.animation.sequence import Animation
+from censor.animation.writing import likeness
+from detector.detections import Detections
+from detector.limits import Limits
+from detector.opinion import Opinion
+from detector.picture import Picture
+from detector.verdict import Verdict, classify
+
+if TYPE_CHECKING:
+    from censor.pipeline import Pipeline
+
+__all__ = ["MOST_OPINIONS", "Looks", "Watcher", "asked_frames", "look_at_all", "worst"]
+
+# The second opinion is asked about at most so many frames, spread evenly, the first and the last among them; it looks
+# at whole scenes, which last many frames, and costs several times what the detector does.
+MOST_OPINIONS = 16
+# Boxes down to this share of the threshold, and this score, continue a part that is found elsewhere; they begin none.
+LOW_SHARE, LOW_LEAST = 0.5, 0.1
+# From this mean difference of two frames' likenesses on, of 255, another scene begins: no part of the one before goes
+# on. Rendered people who walk through a picture stay under 20; two unrelated photographs differ by 60 and more.
+CUT = 48.0
+_ORDER = ("safe", "review", "nsfw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What was seen in all frames.
+
+    Attributes:
+        found: in each frame, also with scores below the thresholds.
+        verdicts: on each frame.
+        asked: whether the second opinion was asked about the very frame.
+        cuts: whether a new scene begins with the frame.
+        wraps: whether a new scene begins when the animation starts again.
+        transparent: whether any pixel of any frame is not opaque.
+    """
+
+    found: tuple[Detections, ...]
+    verdicts: tuple[Verdict, ...]
+    asked: tuple[bool, ...]
+    cuts: tuple[bool, ...]
+    wraps: bool
+    transparent: bool
+
+
+class Watcher:
+    """Looks at frames with one pipeline; a frame that was seen before is not looked at again."""
+
+    def __init__(
+        self, pipeline: "Pipeline", thresholds: dict[str, float], classes: Sequence[str], limits: Limits
+    ) -> None:
+        self._pipeline = pipeline
+        self._limits = limits
+        self._thresholds = thresholds
+        self._classes = tuple(classes)
+        self._seen: dict[bytes, Detections] = {}
+
+    def look(self, image: Image.Image) -> Detections:
+        """Return what is found in a frame."""
+        key = hashlib.sha256(image.tobytes()).digest()
+        if key not in self._seen:
+            self._seen[key] = self._pipeline.model.detect(
+                Picture.open(image, limits=self._limits),
+                classes=self._classes,
+                score_thresh=self._thresholds,
+                tiles=self._pipeline.policy.policy.detect.tiles,
+            )
+        return self._seen[key]
+
+
+def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = True) -> Looks:
+    """Decode every frame once and look at it.
+
+    Args:
+        pipeline: gives the detector, the second opinion and the policy.
+        animation: what to look at.
+        detect: whether anything is looked for; without it frames are only decoded, and nothing is said about them.
+
+    Raises:
+        InputError: when any frame cannot be decoded.
+    """
+    thresholds = pipeline.policy.thresholds
+    low = {name: min(value, max(value * LOW_SHARE, LOW_LEAST)) for name, value in thresholds.items()}
+    watcher = Watcher(pipeline, low, pipeline.policy.classes, animation.limits)
+    ask = asked_frames(animation.count) if pipeline.opinion is not None and detect else ()
+    found: list[Detections] = []
+    opinions: dict[int, Opinion] = {}
+    cuts: list[bool] = []
+    transparent = False
+    before: NDArray[np.uint8] | None = None
+    first: NDArray[np.uint8] | None = None
+    for i, frame in enumerate(animation.frames()):
+        transparent = transparent or (frame.mode == "RGBA" and frame.getchannel("A").getextrema() != (255, 255))
+        small = likeness(frame)
+        cuts.append(before is not None and is_cut(before, small))
+        before = small
+        first = small if i == animation.default_image else first
+        if detect:
+            found.append(watcher.look(frame))
+        if i in ask and pipeline.opinion is not None:
+            opinions[i] = pipeline.opinion.look(Picture.open(frame, limits=animation.limits))
+    verdicts = tuple(
+        classify(item.above(thresholds), _opinion_of(i, opinions), policy=pipeline.policy.policy)
+        for i, item in enumerate(found)
+    )
+    return Looks(
+        found=tuple(found),
+        verdicts=verdicts,
+        asked=tuple(i in opinions for i in range(len(found))),
+        cuts=tuple(cuts),
+        wraps=before is not None and first is not None and is_cut(before, first),
+        transparent=transparent,
+    )
+
+
+def is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+    """Whether two likenesses are of different scenes."""
+    return float(np.abs(before.astype(np.int16) - after).mean()) > CUT
+
+
+def asked_frames(count: int) -> frozenset[int]:
+    """Return the frames about which the second opinion is asked: all, or `MOST_OPINIONS` spread evenly."""
+    if count <= MOST_OPINIONS:
+        return frozenset(range(count))
+    return frozenset(round(i * (count - 1) / (MOST_OPINIONS - 1)) for i in range(MOST_OPINIONS))
+
+
+def worst(verdicts: Sequence[Verdict]) -> int:
+    """Return which verdict stands for all: the gravest, among equals that of the highest score, then the first."""
+    return max(range(len(verdicts)), key=lambda i: (_ORDER.index(verdicts[i].verdict), verdicts[i].score, -i))
+
+
+def _opinion_of(number: int, opinions: dict[int, Opinion]) -> Opinion | None:
+    """Return the opinion on a frame: its own, or the graver one of the two frames nearest that were asked about."""
+    if number in opinions or not opinions:
+        return opinions.get(number)
+    left = max((i for i in opinions if i < number), default=None)
+    right = min((i for i in opinions if i > number), default=None)
+    near = [opinions[i] for i in (left, right) if i is not None]
+    return max(near, key=lambda opinion: opinion.score)
