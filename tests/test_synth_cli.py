@@ -132,6 +132,7 @@ def test_settings_come_from_a_file(tmp_path):
         {"dress": (1.0, -0.1, 0.0)},
         {"views": (np.nan, 1.0, 1.0, 1.0)},
         {"empty": 1.5},
+        {"shots": 0},
         {"turned": np.nan},
         {"image_size": (31, 64)},
     ],
@@ -166,6 +167,15 @@ def test_dress_decides_what_is_covered():
     assert not any(person.covered or person.parameters["garments"] for person in nude)
     assert all(person.parameters["garments"] for person in clothed)
     assert sum({"genitalia", "buttocks"} <= person.covered for person in clothed) >= 5
+
+
+def test_shots_show_the_same_people_in_other_pictures():
+    settings = SceneSettings(image_size=(48, 48), shots=2, empty=0.0)
+    one, two, three = (make_picture(1, number, settings) for number in (0, 1, 2))
+    assert one.parameters["persons"] == two.parameters["persons"] != three.parameters["persons"]
+    assert one.parameters["camera"] != two.parameters["camera"]
+    # Alone, out of order, it is the same picture.
+    np.testing.assert_array_equal(make_picture(1, 1, settings).image, two.image)
 
 
 def test_scenes_without_people_have_no_boxes_and_settings_choose_them():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,12 +12,31 @@ from detector.synth.people import DRESS, Person, sample_person
 from detector.synth.props import sample_occluder
 from detector.synth.settings import SceneSettings
 
-__all__ = ["pick", "sample_group", "sample_in_between", "sample_objects"]
+__all__ = ["Cast", "pick", "sample_group", "sample_in_between", "sample_objects"]
 
 # Share of scenes with people that have objects around them, and of those without that hold any.
 _AROUND, _ALONE = 0.2, 0.65
 # Metres between the eye and what stands in its way, at least.
 _CLEAR = 0.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who and what is in a scene, in its place; it may be photographed several times.
+
+    Attributes:
+        persons: none, or some who stand apart.
+        objects: around them.
+    """
+
+    persons: tuple[Person, ...]
+    objects: tuple[Mesh, ...]
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator, settings: SceneSettings) -> "Cast":
+        """Draw one."""
+        persons = [] if rng.random() < settings.empty else sample_group(rng, settings)
+        return cls(persons=tuple(persons), objects=tuple(sample_objects(rng, persons)))
 
 
 def pick(rng: np.random.Generator, shares: Sequence[float]) -> int:

@@ -184,9 +184,7 @@ def _free_pixels(
     The first is the projected area of the triangles that face the eye; the second the length of the sum of their
     area vectors, at the part's distance.
     """
-    inside = shares[mesh.triangles].mean(axis=1)  # (T, P)
-    rows = np.flatnonzero(inside.any(axis=1))
-    inside, triangles = inside[rows].astype(np.float64), mesh.triangles[rows]
+    inside, triangles = _part_triangles(mesh.triangles, shares)
     used, corners = np.unique(triangles, return_inverse=True)
     seen = camera.project(mesh.vertices[used])
     a, b, c = (seen[corners.reshape(triangles.shape)[:, corner]] for corner in range(3))
@@ -200,3 +198,14 @@ def _free_pixels(
     distance = np.maximum((inside * depth.mean(axis=1)[:, None]).sum(axis=0) / inside.sum(axis=0), _NEAREST)
     facing = np.linalg.norm(inside.T @ vectors, axis=1) * (camera.focal_pixels / distance) ** 2
     return inside.T @ area, facing
+
+
+def _part_triangles(
+    triangles: NDArray[np.int32], shares: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Return the triangles in any part, (N, 3), and how far they are in each, (N, P)."""
+    # By a vertex first: the parts are a small share of the body.
+    marked: Bools = (shares > 0).any(axis=1)
+    near = np.flatnonzero(marked[triangles].any(axis=1))
+    chosen = triangles[near]
+    return shares[chosen].mean(axis=1).astype(np.float64), chosen

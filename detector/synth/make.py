@@ -1,11 +1,13 @@
 """The picture that belongs to a seed and a number, with its boxes."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.synth.arrangement import Cast
 from detector.synth.develop import develop
 from detector.synth.labels import Label, find_labels
 from detector.synth.render import render
@@ -30,15 +32,19 @@ class SynthPicture:
     parameters: dict[str, Any]
 
 
+# Between the name of a split and its numbers: what draws pictures, and what draws who is on them.
+_PICTURE, _CAST = 256, 257
+
+
 def picture_rng(seed: int, number: int, split: str = "") -> np.random.Generator:
-    """Return what draws picture `number`: it depends on nothing but these three.
+    """Return what draws picture `number`, but for who is on it: it depends on nothing but these three.
 
     Args:
         seed: not negative.
         number: not negative.
         split: splits of one seed share no picture.
     """
-    return np.random.default_rng([*split.encode(), 256, seed, number])
+    return np.random.default_rng([*split.encode(), _PICTURE, seed, number])
 
 
 def make_picture(seed: int, number: int, settings: SceneSettings | None = None, *, split: str = "") -> SynthPicture:
@@ -50,11 +56,18 @@ def make_picture(seed: int, number: int, settings: SceneSettings | None = None, 
         settings: of its scene.
         split: see `picture_rng`.
     """
+    settings = SceneSettings() if settings is None else settings
     rng = picture_rng(seed, number, split)
-    scene = Scene.sample(rng, settings)
+    scene = Scene.sample(rng, settings, _cast(seed, number // settings.shots, settings, split))
     rendered = render(
         scene.meshes, scene.camera, scene.lights, background=scene.background, rng=rng, painters=scene.painters
     )
     image, placement = develop(rendered.image, rng, scene.development, rendered=rendered)
     labels = find_labels(rendered, scene.meshes, scene.bodies, scene.camera, placement, covered=scene.covered)
     return SynthPicture(image=image, labels=labels, parameters=scene.parameters)
+
+
+@lru_cache(maxsize=1)
+def _cast(seed: int, number: int, settings: SceneSettings, split: str) -> Cast:
+    """Return who is on the pictures of one scene; those that follow each other share it."""
+    return Cast.sample(np.random.default_rng([*split.encode(), _CAST, seed, number]), settings)

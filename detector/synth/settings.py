@@ -17,6 +17,8 @@ class SceneSettings:
 
     Attributes:
         image_size: (height, width) in pixels.
+        shots: pictures in a row of the same people and objects, each from elsewhere, in another light, before
+            another background; more are faster, and less varied.
         empty: share of pictures without a person: backgrounds, textures in the colours of skin, objects.
         people: shares of pictures with one, two and three adults, of those with any.
         dress: shares of persons who are nude, partly dressed and dressed, in the order of `DRESS`.
@@ -26,6 +28,7 @@ class SceneSettings:
     """
 
     image_size: tuple[int, int] = (384, 384)
+    shots: int = 1
     empty: float = 0.20
     people: tuple[float, float, float] = (0.75, 0.18, 0.07)
     dress: tuple[float, float, float] = (0.31, 0.25, 0.44)
@@ -46,6 +49,8 @@ class SceneSettings:
         for name in ("empty", "occluded", "turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
+        if self.shots < 1:
+            raise UsageError(f"shots must be at least 1; got {self.shots}")
         if min(self.image_size) < 32:
             raise UsageError(f"image_size must be at least 32 pixels either way; got {self.image_size}")
 
