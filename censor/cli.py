@@ -59,7 +59,9 @@ Examples:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="IN... OUT")
-@click.option("--policy", type=click.Path(), default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
+@click.option(
+    "--policy", type=click.Path(), default="default", metavar="NAME|FILE", help="Name or .toml file.  [default]"
+)
 @click.option("--style", type=str, help="blur, pixelate, box, match, sticker or inpaint.  [policy: pixelate]")
 @click.option("--shape", type=str, help="rectangle, ellipse or rounded; each covers the whole box.  [rectangle]")
 @click.option("--colour", "--color", type=str, help="Colour of --style box: a name or #rrggbb.  [black]")
@@ -73,7 +75,7 @@ Examples:
 @tiles_option
 @click.option("--boxes", "preview", is_flag=True, help="Preview: draw labelled boxes instead of hiding anything.")
 @edit_options
-@click.option("--mask", type=click.Path(), metavar="JSON", help="Hide the boxes of an edited report instead of detecting.")
+@click.option("--mask", type=click.Path(), metavar="JSON", help="Hide an edited report's boxes; detect nothing.")
 @click.option("--verify/--no-verify", default=True, help="Decode and detect the result again.  [on]")
 @click.option("--in-place", is_flag=True, help="Replace IN itself; OUT is left out or the same.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON report a file on standard output.")
@@ -118,7 +120,8 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
         raise UsageError("--boxes and --mask must not be given together: one shows boxes, the other hides them")
     if options["in_place"] and options["preview"]:
         raise UsageError("--boxes and --in-place must not be given together: the picture would be lost to its preview")
-    useless = [name for name in ("classes", "thresh", "fallback", "second_opinion", "tiles", "whole", "known") if options[name]]
+    looking = ("classes", "thresh", "fallback", "second_opinion", "tiles", "whole", "known")
+    useless = [name for name in looking if options[name]]
     if options["mask"] and useless:
         raise UsageError(
             f"--mask must not be given with --{useless[0].replace('_', '-')}: a person's boxes are hidden, nothing is "

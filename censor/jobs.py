@@ -37,7 +37,7 @@ def plan_jobs(paths: Sequence[str], *, in_place: bool = False) -> list[Job]:
     *sources, target = paths
     for source in sources:
         if source != STREAM and os.path.isdir(source):
-            raise UsageError(f"IN must be a picture; {source} is a folder; give its pictures, as in {source}/*.jpg")
+            raise UsageError(f"a folder must be the only IN, and OUT a folder too; got {source} among others")
     into_folder = target != STREAM and (os.path.isdir(target) or target.endswith(("/", os.sep)))
     if into_folder:
         jobs = _into_folder(sources, target)

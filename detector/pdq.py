@@ -77,7 +77,7 @@ def pdq_of(image: NDArray[np.uint8]) -> Pdq:
         whole = image[: height * factor, : width * factor]  # leaves out less than a 256th, at two edges
         image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     # Rec. 601, as in the reference; in floats, since whole numbers of it would move bits.
-    luma = np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY))  # (height, width)
+    luma = np.asarray(cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY), dtype=np.float32)  # (height, width)
     for _ in range(2):
         luma = _box_filter(luma)
     rows, columns = (((np.arange(CELLS) + 0.5) * side / CELLS).astype(np.int64) for side in (height, width))
@@ -126,8 +126,8 @@ def distances(packed: NDArray[np.uint64], hash: str) -> NDArray[np.int64]:
     """Return (N,) in how many bits each of the packed hashes differs from one hash: some 2 ms for 100,000."""
     differing = packed ^ pack_hashes([hash])
     if hasattr(np, "bitwise_count"):  # NumPy 2
-        return np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
-    return np.unpackbits(differing.view(np.uint8), axis=1).sum(axis=1, dtype=np.int64)
+        return np.asarray(np.bitwise_count(differing).sum(axis=1, dtype=np.int64))
+    return np.asarray(np.unpackbits(differing.view(np.uint8), axis=1).sum(axis=1, dtype=np.int64))
 
 
 def _is_hex(text: str) -> bool:

@@ -43,7 +43,7 @@ def test_plans(paths: list[str], jobs: list[tuple[str, str]]) -> None:
         (["a.jpg"], "IN and OUT must be given; got 1 path$"),
         (["a.jpg", "b.jpg", "c.jpg"], "several pictures must go to a folder; c.jpg is none; end its name with /"),
         (["a.jpg", "b.jpg", "-"], "several pictures must go to a folder"),
-        (["x", "out"], "IN must be a picture; x is a folder"),
+        (["x", "out"], "a folder must be the only IN, and OUT a folder too; got x"),
         (["a.jpg", "a.jpg"], "OUT must be another file than IN; both are a.jpg; --in-place replaces it"),
         (["a.jpg", "./a.jpg"], "OUT must be another file than IN"),
         (["x/a.jpg", "x"], "OUT must be another file than IN"),

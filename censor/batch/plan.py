@@ -1,0 +1,173 @@
+"""Which file of a tree becomes which file of another; everything that cannot work is refused before any work."""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from censor.imagefile import EXTENSIONS
+from detector.cliparts import printable
+from detector.errors import UsageError
+from detector.folders import VIDEO, Entry, Patterns, walk
+
+__all__ = ["Item", "Plan", "check_folders", "plan_folder"]
+
+# What a file is called whose name does not say what it is.
+SUFFIX_OF = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "AVIF": ".avif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "HEIF": ".heic",
+    VIDEO: ".mp4",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to censor.
+
+    Attributes:
+        source, target: paths.
+        relative, target_relative: the same below the two roots, with `/` on every system.
+        kind: of the source, by content: Pillow's name of a picture's format, or `VIDEO`.
+    """
+
+    source: str
+    relative: str
+    target: str
+    target_relative: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with a folder.
+
+    Attributes:
+        source, target: the two roots, as given.
+        items: pictures and videos, in the tree's order.
+        skipped: what is passed over, with the reason.
+        failed: what could not be read.
+    """
+
+    source: str
+    target: str
+    items: tuple[Item, ...]
+    skipped: tuple[Entry, ...]
+    failed: tuple[Entry, ...]
+
+
+def plan_folder(source: str, target: str, patterns: Patterns | None = None) -> Plan:
+    """Look through a folder and name every result.
+
+    A result keeps its place and its name. Where the name says another format than the content, the suffix becomes the
+    content's; where it says none, that is added.
+
+    Raises:
+        UsageError: when the folders overlap, two results would have one name on some system, or a result would be
+            written outside the target.
+    """
+    check_folders(source, target)
+    entries = list(walk(source, patterns))
+    items = tuple(_item(entry, target) for entry in entries if entry.kind is not None)
+    _check_names(items)
+    _check_places(items, target)
+    return Plan(
+        source=source,
+        target=target,
+        items=items,
+        skipped=tuple(entry for entry in entries if entry.skipped is not None),
+        failed=tuple(entry for entry in entries if entry.failed is not None),
+    )
+
+
+def check_folders(source: str, target: str) -> None:
+    """Refuse two folders one of which lies in the other, or that are one: results would become input, or replace it.
+
+    Raises:
+        UsageError: for these, and where the target is a file.
+    """
+    shown = f"{printable(source)} and {printable(target)}"
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise UsageError(f"a folder's results must go to a folder; {printable(target)} is none; name another")
+    if _same(source, target):
+        raise UsageError(f"OUT must be another folder than IN; both are {shown.split(' and ')[0]}; name another")
+    if any(_same(source, parent) for parent in _parents(target)):
+        raise UsageError(f"OUT must not lie in IN: results would become input; got {shown}; name a folder beside it")
+    if any(_same(target, parent) for parent in _parents(source)):
+        raise UsageError(f"IN must not lie in OUT: results might replace it; got {shown}; name a folder beside it")
+
+
+def _item(entry: Entry, target: str) -> Item:
+    assert entry.kind is not None
+    relative = _named(entry.relative, entry.kind)
+    return Item(entry.path, entry.relative, os.path.join(target, *relative.split("/")), relative, entry.kind)
+
+
+def _named(relative: str, kind: str) -> str:
+    path = PurePosixPath(relative)
+    says = EXTENSIONS.get(path.suffix.lower())
+    if says == kind or (kind == VIDEO and says is None and path.suffix):
+        return relative
+    return str(path.with_suffix(SUFFIX_OF[kind])) if says else relative + SUFFIX_OF[kind]
+
+
+def _check_names(items: tuple[Item, ...]) -> None:
+    """Refuse names that are one on a system which ignores case (Windows, macOS) or how accents are written (macOS)."""
+    taken: dict[str, Item] = {}
+    for item in items:
+        other = taken.setdefault(_key(item.target_relative), item)
+        if other is not item:
+            raise UsageError(
+                f"each result must have a name of its own; {printable(other.relative)} and {printable(item.relative)} "
+                f"would both become {printable(item.target_relative)} (case and accents' spelling do not count); "
+                "rename one, or leave it out with --exclude"
+            )
+    for item in items:
+        for folder in _folders(item.target_relative):
+            other = taken.get(_key(folder), item)
+            if other is not item:
+                raise UsageError(
+                    f"a result must not have a folder's name; {printable(other.relative)} would become "
+                    f"{printable(folder)}, which is a folder; rename one, or leave it out with --exclude"
+                )
+
+
+def _check_places(items: tuple[Item, ...], target: str) -> None:
+    """Refuse to write through a link in the target that leads out of it: to the pictures themselves, perhaps."""
+    root = os.path.realpath(target)
+    for folder in {os.path.dirname(item.target) for item in items}:
+        real = os.path.realpath(folder)
+        if real != root and not real.startswith(os.path.join(root, "")):
+            raise UsageError(
+                f"results must stay in {printable(target)}; {printable(folder)} leads to {printable(real)}; "
+                "remove that link"
+            )
+
+
+def _folders(relative: str) -> Iterator[str]:
+    return (str(parent) for parent in PurePosixPath(relative).parents if str(parent) != ".")
+
+
+def _key(relative: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", relative).casefold())
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Yield the folders above a path, links resolved, that need not be there itself."""
+    at = os.path.realpath(path)
+    while (above := os.path.dirname(at)) != at:
+        yield above
+        at = above
+
+
+def _same(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return os.path.realpath(first) == os.path.realpath(second)

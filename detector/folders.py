@@ -1,0 +1,198 @@
+"""Walk over a folder's tree and say, by content and not by name, what is a picture, what is a video, and what neither.
+
+Links are never followed: a loop has no end, and what lies outside the tree was not asked for. Whatever is passed over
+is said, with the reason.
+"""
+
+import fnmatch
+import os
+import struct
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from detector.errors import InputError
+from detector.formats import sniff
+
+__all__ = ["VIDEO", "Entry", "Patterns", "content_kind", "walk"]
+
+# The kind of every video; pictures have Pillow's name of their format.
+VIDEO = "VIDEO"
+# Enough for every signature below, and for the brands of an MP4, AVIF or HEIC file.
+HEAD_BYTES = 1024
+# Results of an interrupted run, and its journal: see `detector.atomic`.
+OWN_PREFIX = ".retina-censor-"
+
+_NOT_READ = "not a picture or video"
+# By name only; whoever wrote it believed that it was a picture.
+_PICTURE_NAMES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".heic")
+# The size of the header that follows a BMP's first 14 bytes: many a text begins with "BM".
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"F4A ")
+_VIDEO_STARTS = (
+    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
+    b"FLV\x01",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: WMV
+    b"\x00\x00\x01\xba",  # MPEG program stream
+    b"\x00\x00\x01\xb3",  # MPEG video
+    b"\x06\x0e\x2b\x34\x02\x05\x01\x01",  # MXF
+    b"DKIF",
+    b"YUV4MPEG2",
+    b".RMF",
+)
+_QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+# Pictures that no decoder of ours reads: named, so that nobody believes that they were looked at.
+_UNREAD = {
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+    b"\x00\x00\x01\x00": "icon",
+    b"FUJIFILM": "camera raw",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file or link of a tree; exactly one of `kind`, `skipped` and `failed` is set.
+
+    Attributes:
+        path: where it is: the root as given, and what follows.
+        relative: its path below the root, with `/` between folders on every system.
+        kind: Pillow's name of a picture's format, or `VIDEO`.
+        skipped: why it is passed over.
+        failed: why nobody can say what it is.
+    """
+
+    path: str
+    relative: str
+    kind: str | None = None
+    skipped: str | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Which files are wanted, by shell patterns; `*` stands for `/` too, and case does not count.
+
+    A pattern without `/` is held against names, any other against paths below the root. A folder that is excluded is
+    not entered.
+
+    Attributes:
+        include: a file must match one of these; all files where there are none.
+        exclude: nothing that matches one of these is wanted.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def wants_folder(self, relative: str) -> bool:
+        """Whether a folder is entered."""
+        return not _any_match(self.exclude, relative)
+
+    def wants_file(self, relative: str) -> bool:
+        """Whether a file is looked at."""
+        included = not self.include or _any_match(self.include, relative)
+        return included and not _any_match(self.exclude, relative)
+
+
+def walk(root: str | os.PathLike[str], patterns: Patterns | None = None) -> Iterator[Entry]:
+    """Yield the files and links below a folder, in order of their names, folder by folder.
+
+    What the patterns leave out is not yielded. A folder that cannot be listed is an entry that `failed`.
+    """
+    patterns = patterns or Patterns()
+    start = os.fspath(root)
+    # Folders seen, by device and number: a bind mount or a junction may lead back without being a link.
+    seen: set[tuple[int, int]] = set()
+    waiting = [(start, "")]
+    while waiting:
+        folder, relative = waiting.pop()
+        try:
+            status = os.stat(folder)
+            if status.st_ino and (status.st_dev, status.st_ino) in seen:
+                yield Entry(folder, relative, skipped="a folder that was entered before, by another way")
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listing:
+                children = sorted(listing, key=lambda child: child.name)
+        except OSError as error:
+            yield Entry(folder, relative or ".", failed=f"the folder must be readable; {error.strerror or error}")
+            continue
+        folders = []
+        for child in children:
+            below = f"{relative}/{child.name}" if relative else child.name
+            if _is_link(child):
+                if patterns.wants_file(below):
+                    yield Entry(child.path, below, skipped="a link, not followed")
+            elif child.is_dir(follow_symlinks=False):
+                if patterns.wants_folder(below):
+                    folders.append((child.path, below))
+            elif patterns.wants_file(below) and not child.name.startswith(OWN_PREFIX):
+                yield _examine(child, below)
+        waiting += reversed(folders)
+
+
+def content_kind(head: bytes) -> str | None:
+    """Return the kind of a file from its first bytes: a picture format, `VIDEO`, or None for neither."""
+    try:
+        kind = sniff(head, "")
+    except (InputError, struct.error):
+        return VIDEO if _is_video(head) else None
+    if kind == "BMP" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:
+        return None
+    return kind
+
+
+def _examine(child: "os.DirEntry[str]", relative: str) -> Entry:
+    """Read a file's first bytes; anything but a regular file is passed over without being opened."""
+    try:
+        if not child.is_file(follow_symlinks=False):
+            return Entry(child.path, relative, skipped="a pipe, socket or device")
+        with open(child.path, "rb", buffering=0) as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        return Entry(child.path, relative, failed=f"the file must be readable; {error.strerror or error}")
+    kind = content_kind(head)
+    if kind is not None:
+        return Entry(child.path, relative, kind=kind)
+    if not head:
+        return Entry(child.path, relative, skipped="empty")
+    unread = next((what for start, what in _UNREAD.items() if head.startswith(start)), None)
+    why = f"{_NOT_READ}, whatever its name says" if relative.lower().endswith(_PICTURE_NAMES) else _NOT_READ
+    unread = "camera raw" if head[4:12] == b"ftypcrx " else unread
+    return Entry(child.path, relative, skipped=f"{unread}, a kind that is not read" if unread else why)
+
+
+def _is_video(head: bytes) -> bool:
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in (*_AUDIO_BRANDS, b"crx ")
+    if head.startswith(b"OggS"):
+        return b"theora" in head or b"OVP80" in head
+    if head.startswith(b"RIFF"):
+        return head[8:12] == b"AVI "
+    transport = any(
+        len(head) > at + 2 * step and all(head[at + i * step] == 0x47 for i in range(3))
+        for at, step in ((0, 188), (4, 192))
+    )
+    return transport or head.startswith(_VIDEO_STARTS) or head[4:8] in _QUICKTIME_ATOMS
+
+
+def _is_link(child: "os.DirEntry[str]") -> bool:
+    junction = getattr(child, "is_junction", None)  # Windows; from Python 3.12 on
+    return child.is_symlink() or bool(junction and junction())
+
+
+def _any_match(patterns: Sequence[str], relative: str) -> bool:
+    path = _folded(relative)
+    name = path.rsplit("/", 1)[-1]
+    return any(
+        fnmatch.fnmatchcase(path if "/" in pattern.rstrip("/") else name, _folded(pattern.rstrip("/")))
+        for pattern in patterns
+    )
+
+
+def _folded(text: str) -> str:
+    """Return a spelling that does not depend on case, nor on whether accents are letters of their own (macOS)."""
+    return unicodedata.normalize("NFC", text).casefold()
