@@ -205,7 +205,7 @@ def _part_triangles(
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Return the triangles in any part, (N, 3), and how far they are in each, (N, P)."""
     # By a vertex first: the parts are a small share of the body.
-    marked: Bools = (shares > 0).any(axis=1)
+    marked = np.asarray((shares > 0).any(axis=1), dtype=np.bool_)
     near = np.flatnonzero(marked[triangles].any(axis=1))
     chosen = triangles[near]
     return shares[chosen].mean(axis=1).astype(np.float64), chosen
