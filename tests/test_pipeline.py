@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 import censor
+from censor.api import run_to_file
 from censor.pipeline import Pipeline
 from censor.policy import load_censor_policy
+from censor.report import MaskFile
+from censor.styles import STYLES
 from detector.classes import ALL_CLASSES, CLASSES
 from detector.detections import Detections
 from detector.errors import InputError, OutputError, UsageError
@@ -185,6 +188,45 @@ def test_what_stays_found_asks_for_a_person() -> None:
     assert [item["style"] for item in outcome.report.painted] == ["pixelate", "pixelate", "pixelate", "box"]
     quiet = pipeline(FakeDetector(FOUND), verify=False).run(Picture.open(picture_bytes()), "o", None)
     assert (quiet.report.exit_code, quiet.report.verified) == (0, False)
+
+
+@pytest.mark.parametrize("style", ["match", "sticker", "inpaint"])
+def test_what_shows_a_part_itself_ends_under_a_box(style: str) -> None:
+    """A sticker may be of what is to be hidden, and inpainting may make it up."""
+    outcome = pipeline(FakeDetector(FOUND), style=style).run(Picture.open(picture_bytes()), "o", None)
+    assert [item["style"] for item in outcome.report.painted] == [style, style, style, "box"]
+    x1, y1, x2, y2 = outcome.report.painted[-1]["box"]
+    assert (pixels_of(outcome.data)[y1:y2, x1:x2] == 0).all()
+    assert (x1, y1, x2, y2) > (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("answer", [FOUND, []], ids=["found", "clean"])
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_the_whole_picture_is_covered_whatever_was_found(style: str, answer: list[Any], format: str) -> None:
+    data = picture_bytes(format)
+    job = pipeline(FakeDetector(answer, []), style=style, whole=True)
+    outcome = job.run(Picture.open(data), "o", None)
+    assert (outcome.report.method, outcome.report.exit_code) == ("painted", 0)
+    assert outcome.report.painted == (
+        {"label": "WHOLE_PICTURE", "box": [0, 0, 96, 64], "style": style, "shape": "rectangle"},
+    )
+    assert outcome.report.boxes[-1]["label"] == "WHOLE_PICTURE"
+    assert outcome.report.verdict is not None
+    assert outcome.report.verdict.verdict == ("nsfw" if answer else "safe")
+    if style in ("box", "match", "inpaint"):
+        assert (pixels_of(outcome.data) == 0).all()
+
+
+def test_a_policy_that_covers_everything_covers_what_a_person_left(tmp_path: Path) -> None:
+    source = tmp_path / "a.png"
+    source.write_bytes(picture_bytes())
+    first = run_to_file(pipeline(FakeDetector(FOUND), verify=False), source, tmp_path / "b.png")
+    mask = tmp_path / "mask.json"
+    mask.write_text(first.to_json())
+    job = pipeline(FakeDetector([]), style="box", whole=True)
+    run_to_file(job, source, tmp_path / "c.png", mask=MaskFile.read(mask))
+    assert (pixels_of((tmp_path / "c.png").read_bytes()) == 0).all()
 
 
 def test_a_coloured_box_on_a_grey_picture_gives_a_colour_picture() -> None:

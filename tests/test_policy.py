@@ -1,6 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from censor.policy import load_censor_policy
 from detector.classes import CLASSES, NSFW_CLASSES
@@ -74,6 +76,62 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 def test_what_is_not_understood_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
         load_censor_policy(written(tmp_path, text))
+
+
+def test_classes_may_look_different(tmp_path: Path) -> None:
+    Image.new("LA", (6, 4), (9, 255)).save(tmp_path / "own.png")
+    path = written(
+        tmp_path,
+        '[hide]\nstyle = "box"\ncaption = "hidden"\nsticker = "star"\n[hide.by_class.F_BREAST]\nstyle = "sticker"\n'
+        '[hide.by_class.BUTTOCKS]\nstyle = "sticker"\nsticker = "own.png"\ncaption = ""\n'
+        '[hide.by_class.M_GENITALIA]\nstyle = "blur"\ncells = 2\n',
+    )
+    hide = load_censor_policy(path).hide
+    assert (hide.style_of("").style, hide.style_of("BELLY_EXPOSED").caption) == ("box", "hidden")
+    breast, buttocks = hide.style_of("FEMALE_BREAST_EXPOSED"), hide.style_of("BUTTOCKS_EXPOSED")
+    assert breast.sticker is not None
+    assert buttocks.sticker is not None
+    assert (breast.sticker.name, breast.caption) == ("star", "hidden")
+    assert (buttocks.sticker.name, buttocks.caption) == (str(tmp_path / "own.png"), "")  # beside the policy
+    genitalia = hide.style_of("MALE_GENITALIA_EXPOSED")
+    assert (genitalia.style, genitalia.cells, genitalia.caption) == ("blur", 2, "")  # no caption on a soft style
+    assert load_censor_policy(path, caption="mine").hide.style_of("MALE_GENITALIA_EXPOSED").caption == "mine"
+
+
+def test_a_sticker_is_read_once_when_the_policy_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "own.png"
+    Image.new("RGBA", (6, 4), "red").save(path)
+    hide = load_censor_policy("default", sticker=str(path)).hide
+    path.unlink()
+    assert hide.style == "sticker"
+    assert hide.style_of("BUTTOCKS_EXPOSED").sticker is hide.style_of("").sticker
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sticker": "hart"}, "got 'hart'; the nearest is heart"),
+        ({"sticker": "no/such.png"}, "a sticker must be a picture file that can be read"),
+        ({"sticker": "star", "style": "box"}, "a sticker must go with the style sticker; got 'star' with 'box'"),
+        ({"caption": "hello"}, "a caption needs one of the styles .*; got 'hello' with pixelate; add --style box"),
+        ({"cells": 9}, "cells must be a whole number from 1 to 8; got 9"),
+    ],
+)
+def test_looks_that_do_not_go_together_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        load_censor_policy("default", **changes)
+
+
+def test_new_looks_are_recorded() -> None:
+    policy = load_censor_policy("default", sticker="star", caption="hi", cells=3, whole=True)
+    assert policy.to_dict()["changed"] == {
+        "hide.style": "sticker",
+        "hide.sticker": "star",
+        "hide.caption": "hi",
+        "hide.cells": 3,
+        "hide.by_class": {},
+        "hide.whole": True,
+    }
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:

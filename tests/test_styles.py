@@ -1,8 +1,11 @@
 """Styles: what is allowed, and that a refusal names the nearest allowed word."""
 
+from dataclasses import replace
+
 import pytest
 
-from censor.styles import COLOURS, Style, parse_colour
+from censor.stickers import load_sticker
+from censor.styles import COLOURS, OPAQUE_STYLES, SOFT_STYLES, STYLES, Style, parse_colour
 from detector.errors import PolicyError
 
 
@@ -44,7 +47,10 @@ def test_named_colours_are_colours():
 @pytest.mark.parametrize(
     ("parts", "text"),
     [
-        ({"style": "blurr"}, "style must be one of blur, pixelate, box, match, sticker, inpaint; got 'blurr'; the nearest is blur"),
+        (
+            {"style": "blurr"},
+            "style must be one of blur, pixelate, box, match, sticker, inpaint; got 'blurr'; the nearest is blur",
+        ),
         ({"style": "Pixelated"}, "the nearest is pixelate"),
         ({"shape": "elipse"}, "shape must be one of rectangle, ellipse, rounded; got 'elipse'; the nearest is ellipse"),
         ({"style": 3}, "style must be one of"),
@@ -61,6 +67,17 @@ def test_named_colours_are_colours():
         ({"cells": True}, "cells must be a whole number"),
         ({"cells": 4.0}, "cells must be a whole number"),
         ({"colour": "no such"}, "a colour must be"),
+        ({"style": "inpant"}, "the nearest is inpaint"),
+        ({"style": "sticker", "sticker": "smilly"}, "got 'smilly'; the nearest is smiley"),
+        ({"style": "sticker", "sticker": 7}, "a sticker must be one of heart, smiley, star, or a picture file"),
+        ({"style": "box", "caption": 7}, "a caption must be one line"),
+        ({"style": "box", "caption": "two\nlines"}, "a caption must be one line of at most 60 printable characters"),
+        ({"style": "box", "caption": "x" * 61}, "at most 60"),
+        ({"style": "box", "caption": "\x1b[31m"}, "printable"),
+        (
+            {"style": "blur", "caption": "me"},
+            "one of the styles box, match, sticker, inpaint; got 'me' with blur",
+        ),
     ],
 )
 def test_what_is_not_allowed_is_refused(parts, text):
@@ -72,3 +89,16 @@ def test_what_is_not_allowed_is_refused(parts, text):
 def test_numbers_are_kept_as_given():
     style = Style(style="box", shape="rounded", grow=1, feather=0.25, colour="red", cells=3)
     assert (style.grow, style.feather, style.colour, style.cells) == (1.0, 0.25, (255, 0, 0), 3)
+
+
+def test_only_stickers_carry_a_sticker():
+    assert Style(style="sticker").sticker == load_sticker("smiley")
+    assert Style(style="sticker", sticker="star").sticker == load_sticker("star")
+    assert Style(style="box", sticker="star") == Style(style="box")
+    assert Style(style="sticker", sticker="star") != Style(style="sticker")
+    assert replace(Style(style="sticker", sticker="star"), style="box").sticker is None
+
+
+def test_every_style_is_soft_or_opaque():
+    assert set(STYLES) == set(SOFT_STYLES) | set(OPAQUE_STYLES)
+    assert not set(SOFT_STYLES) & set(OPAQUE_STYLES)
