@@ -79,6 +79,10 @@ def test_another_seed_and_another_split_give_other_pictures():
     assert (one.image != two.image).any()
 
 
+def test_seed_and_number_are_told_apart():
+    assert picture_rng(1, 2).random() != picture_rng(2, 1).random()
+
+
 def test_a_folder_with_something_in_it_is_refused(made, capsys):
     before = files(made)
     assert run(made, "--count", 1, "--seed", 1) != 0
@@ -146,6 +150,7 @@ def test_shares_that_are_none_are_refused(wrong):
 def test_people_stand_apart(seed):
     persons = sample_group(np.random.default_rng(seed), SceneSettings(people=(0, 0, 1)))
     assert len(persons) == 3
+    assert {person.support for person in persons} <= {"stand", "seat"}
     boxes = []
     for person in persons:
         points = np.concatenate([mesh.vertices for mesh in person.meshes])[:, :2]

@@ -150,7 +150,7 @@ def test_a_box_is_that_of_the_projected_vertices(part):
     facing = (body().normals @ view.axes[2].astype(np.float32)) < 0
     points = view.project(body().vertices[where & facing])[:, :2]
     expected = [*points.min(axis=0), *points.max(axis=0)]
-    np.testing.assert_allclose(front()[part].box, expected, atol=3.0)
+    np.testing.assert_allclose(front()[part].box, expected, atol=2.0)
     assert front()[part].share > 0.9
 
 
@@ -164,18 +164,30 @@ def test_a_wall_hides_what_is_behind_it():
     assert box[0] > 0
 
 
-def test_a_part_of_which_little_is_seen_is_ignored():
-    # Walls from below that leave ever less of the belly.
-    shares, ignored = [], []
-    for top in (1.0, 1.1, 1.14, 1.2, 1.3):
-        label = by_part(seen([body(), sheet((-2, 0), (2, top), y=-0.3)], camera())).get("belly")
-        if label is not None:
-            shares.append(label.share)
-            ignored.append(label.ignore)
-    assert shares == sorted(shares, reverse=True)
-    assert len(shares) < 5, "hidden it has no box"
-    for share, ignore in zip(shares, ignored, strict=True):
-        assert ignore == (share < labels_module.MIN_SHARE)
+@pytest.mark.parametrize(("top", "ignored"), [(1.04, False), (1.08, False), (1.1, True), (1.12, True), (1.16, None)])
+def test_a_part_of_which_little_is_seen_is_ignored(top, ignored):
+    # A wall from below that leaves ever less of the belly; in the end a sliver, which is nothing.
+    label = by_part(seen([body(), sheet((-2, 0), (2, top), y=-0.3)], camera())).get("belly")
+    assert (None if label is None else label.ignore) == ignored
+    assert label is None or ignored == (label.share < labels_module.MIN_SHARE)
+
+
+def test_a_part_seen_at_a_grazing_angle_is_ignored():
+    # Nothing hides the buttocks, but from ahead little of them shows; square on, as much is a target.
+    found = by_part(seen([body()], camera(np.radians(60), fill=3.0)))
+    assert found["buttocks"].share > labels_module.MIN_SHARE
+    assert found["buttocks"].box[2] - found["buttocks"].box[0] >= labels_module.MIN_SIDE_PIXELS
+    assert found["buttocks"].ignore
+    assert not by_part(seen([body()], camera(np.radians(120), fill=3.0)))["buttocks"].ignore
+
+
+def test_male_genitalia_are_what_the_box_holds():
+    model, view = BodyModel.load(), camera(male=True)
+    points = view.project(body(True).vertices[model.regions["male_anatomy"][model.source]])[:, :2]
+    x1, _, x2, y2 = front(male=True)["genitalia"].box
+    assert x1 <= points[:, 0].min() + 1
+    assert x2 >= points[:, 0].max() - 1
+    assert y2 >= points[:, 1].max() - 1
 
 
 @pytest.mark.parametrize(("opacity", "exposed"), [(0.3, True), (0.45, True), (0.55, False), (1.0, False)])
@@ -189,8 +201,9 @@ def test_a_part_under_clothes_is_no_target_whatever_is_seen_around_them():
     assert found["breast_left"].ignore
     assert found["breast_right"] == front()["breast_right"]
     # Of a covered part little of which is seen nothing remains: it is background.
-    half = [body(), sheet((-2, 0), (2, 1.25), y=-0.3)]
+    half = [body(), sheet((-2, 0), (2, 1.1), y=-0.3)]
     plain = by_part(seen(half, camera()))
+    assert plain["belly"].ignore
     little = {name for name, label in plain.items() if label.share < labels_module.MIN_SHARE}
     dressed = by_part(seen(half, camera(), covered={0: set(plain)}))
     assert set(dressed) == set(plain) - little

@@ -49,9 +49,12 @@ def sample_group(rng: np.random.Generator, settings: SceneSettings) -> list[Pers
     heading = float(rng.uniform(-math.pi, math.pi))
     persons: list[Person] = []
     low, high = np.zeros(3), np.zeros(3)
-    for number in range(1 + pick(rng, settings.people)):
+    count = 1 + pick(rng, settings.people)
+    for number in range(count):
         dress = DRESS[pick(rng, settings.dress)]
-        person = sample_person(rng, dress, heading + float(rng.normal(0, 0.5) if number else 0.0))
+        turn = float(rng.normal(0, 0.5)) if number else 0.0
+        # Several people stand or sit: nobody lies before or over another in any view.
+        person = sample_person(rng, dress, heading + turn, upright=count > 1)
         all_points = np.concatenate([mesh.vertices for mesh in person.meshes]).astype(np.float64)
         own_low, own_high = all_points.min(axis=0), all_points.max(axis=0)
         if number:

@@ -28,7 +28,7 @@ _MIN_FACING = 0.12
 # Pixels of the finished picture. A box with a shorter side is ignored.
 MIN_SIDE_PIXELS = 8.0
 # Nobody would find these: what shows through a seam, a few pixels beyond an edge. They get no box at all ...
-_GLIMPSE = 0.05
+_GLIMPSE, _MIN_GLIMPSE_FACING = 0.05, 0.02
 # ... unless they are more than this share of the picture: a very close view.
 _GLIMPSE_OF_PICTURE = 0.01
 # Splinters of a part apart from the rest, each below this share of what is seen, do not widen its box.
@@ -123,7 +123,8 @@ def find_labels(
         for number, part in enumerate(PARTS):
             count = int(masks[number].sum())
             share = count / max(float(free[number]), 1.0)
-            if not count or (share < _GLIMPSE and count < _GLIMPSE_OF_PICTURE * masks[number].size):
+            glimpse = share < _GLIMPSE or count < _MIN_GLIMPSE_FACING * facing[number]
+            if not count or (glimpse and count < _GLIMPSE_OF_PICTURE * masks[number].size):
                 continue
             dressed = part.name in covered.get(row, ())
             if dressed and share < MIN_SHARE:
