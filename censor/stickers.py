@@ -16,7 +16,7 @@ from detector.limits import Limits
 from detector.nearest import nearest
 from detector.picture import Picture
 
-__all__ = ["STICKERS", "Sticker", "load_sticker"]
+__all__ = ["KEPT_SIDE", "STICKERS", "Sticker", "load_sticker"]
 
 # A sticker is decoded once and kept; nobody needs a larger one.
 LIMITS = Limits(max_bytes=20 << 20, max_pixels=16_000_000, max_side=8_000)

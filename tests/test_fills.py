@@ -57,6 +57,13 @@ def test_a_flat_surrounding_is_continued_as_it_is(style):
             assert off <= (10 if style == "inpaint" else 0), (box, colour)
 
 
+def test_a_region_that_is_worked_on_reduced_has_no_dark_edge():
+    canvas = np.full((700, 900, 3), 255, dtype=np.uint8)
+    canvas[101:607, 203:805] = 0
+    paint(canvas, [Region((203, 101, 805, 607), Style(style="inpaint"))])
+    assert canvas.min() == 255
+
+
 def test_inpainting_continues_what_lies_beside_it():
     canvas = np.zeros((60, 100, 3), dtype=np.uint8)
     canvas[:, 50:] = 200
@@ -166,13 +173,11 @@ def test_a_coloured_sticker_makes_a_grey_picture_coloured():
 @pytest.mark.parametrize("style", OPAQUE_STYLES)
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
 def test_a_caption_is_written_inside_the_hidden_box_only(style, channels):
-    plain = Style(style=style, sticker=grey_sticker(), colour="grey")
-    box = (20, 30, 120, 70)
     results = []
-    for caption in ("", "hidden"):
+    for caption in ("", "hidden by a person"):
         canvas = noise(100, 150, *channels)
-        style_of = Style(style=style, sticker=plain.sticker, colour="grey", caption=caption)
-        paint(canvas, [Region(box, style_of)])
+        look = Style(style=style, sticker=grey_sticker(), colour="grey", caption=caption, shape="ellipse", feather=0.2)
+        paint(canvas, [Region((20, 30, 120, 70), look)])
         results.append(canvas.reshape(100, 150, -1))
     changed = (results[0] != results[1]).any(axis=2)
     assert changed[30:70, 20:120].any()
@@ -180,6 +185,16 @@ def test_a_caption_is_written_inside_the_hidden_box_only(style, channels):
     assert not changed.any()
     if channels == (4,):
         assert (results[1][30:70, 20:120, 3] == 255).all()
+
+
+def test_equal_boxes_with_other_stickers_and_captions_have_an_order():
+    looks = [{"sticker": "star"}, {"sticker": "heart"}, {"sticker": "heart", "caption": "a"}, {"caption": "b"}]
+    regions = [Region((10, 10, 60, 40), Style(style="sticker", **look)) for look in looks]
+    straight, turned = noise(50, 70, 3), noise(50, 70, 3)
+    for count in (2, 3, 4):
+        paint(straight, regions[count - 2 : count])
+        paint(turned, regions[count - 2 : count][::-1])
+        np.testing.assert_array_equal(straight, turned)
 
 
 def test_a_caption_that_cannot_be_read_is_left_out_and_one_that_is_long_becomes_smaller():

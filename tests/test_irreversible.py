@@ -102,10 +102,10 @@ def disguise(picture, regions, rng):
     return other
 
 
-def assert_alike_200_times(seed, mode, make_regions):
+def assert_alike(seed, mode, make_regions, times=200):
     rng = np.random.default_rng(seed)
     differed = 0
-    for _ in range(200):
+    for _ in range(times):
         first = random_picture(rng, mode)
         regions = make_regions(rng, first.shape[:2])
         second = disguise(first, regions, rng)
@@ -113,14 +113,14 @@ def assert_alike_200_times(seed, mode, make_regions):
         paint(first, regions)
         paint(second, regions)
         np.testing.assert_array_equal(first, second, err_msg=repr(regions))
-    assert differed > 120  # the others lie outside their picture
+    assert differed > 0.6 * times  # the others lie outside their picture
 
 
 @pytest.mark.parametrize("mode", CHANNELS)
 @pytest.mark.parametrize("style", OPAQUE_STYLES)
 def test_opaque_regions_let_nothing_through(mode, style):
-    assert_alike_200_times(
-        1, mode, lambda rng, size: [random_region(rng, size, (style,)) for _ in range(rng.integers(1, 4))]
+    assert_alike(
+        1, mode, lambda rng, size: [random_region(rng, size, (style,)) for _ in range(rng.integers(1, 4))], times=70
     )
 
 
@@ -155,12 +155,12 @@ def test_a_large_region_that_is_worked_on_reduced_lets_nothing_through(style):
 @pytest.mark.parametrize("style", SOFT)
 @pytest.mark.parametrize("mode", CHANNELS)
 def test_a_soft_region_lets_only_its_means_through(mode, style):
-    assert_alike_200_times(2, mode, lambda rng, size: [random_region(rng, size, (style,))])
+    assert_alike(2, mode, lambda rng, size: [random_region(rng, size, (style,))])
 
 
 @pytest.mark.parametrize("mode", CHANNELS)
 def test_regions_that_overlap_show_nothing_of_each_other(mode):
-    assert_alike_200_times(3, mode, lambda rng, size: [random_region(rng, size) for _ in range(rng.integers(2, 7))])
+    assert_alike(3, mode, lambda rng, size: [random_region(rng, size) for _ in range(rng.integers(2, 7))])
 
 
 @pytest.mark.parametrize("style", SOFT)
