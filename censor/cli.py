@@ -112,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
 def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]":
     """Check the options, build the pipeline for so many pictures at a time, and return it with what runs one job."""
     from censor.api import build_pipeline, run_to_file
+    from censor.batch.gather import batched
     from censor.jobs import STREAM, Job
     from censor.report import MaskFile
     from detector.picture import Limits
@@ -139,6 +140,8 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
         known=options["known"],
         **_changes(options),
     )
+    if workers > 1:
+        pipeline = batched(pipeline)
 
     def run(source: str, target: str) -> "Report":
         if STREAM in (source, target):

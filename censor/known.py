@@ -7,14 +7,11 @@ import numpy as np
 from detector.classes import ALL_CLASSES
 from detector.detections import Detections
 from detector.known import KnownList, Match, recalled
-from detector.pdq import Pdq, pdq_of
+from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.pixels import Pixels
 from detector.policy import Policy
 
 __all__ = ["drawn_boxes", "drawn_records", "hash_and_recall"]
-
-# The reduced view that is hashed: the one that NudeNet's detector looks at, so that nothing is decoded for the hash.
-VIEW_SIDE = 384
 
 
 def hash_and_recall(pixels: Pixels, known: KnownList | None, policy: Policy) -> tuple[Pdq, Match | None]:

@@ -16,6 +16,7 @@ from detector.cliparts import (
     failure_text,
     limits_options,
     parse_thresholds,
+    printable,
     progress,
     run_command,
     split_names,
@@ -26,6 +27,7 @@ from detector.errors import UsageError
 
 if TYPE_CHECKING:
     from detector.detections import Detections
+    from detector.folders import Entry
     from detector.models import Predictor
     from detector.picture import Picture
 
@@ -37,12 +39,14 @@ STREAM = "-"
 
 # Commands that are loaded from their own place when they are asked for: they need more than the base install.
 _LATER: dict[str, tuple[str, str]] = {
+    "completion": ("detector.completion", "completion"),
     "data": ("detector.data.cli", "data"),
     "evaluate": ("detector.evaluation.cli", "evaluate"),
     "explain": ("detector.explain.cli", "explain"),
     "export": ("detector.exchange.cli", "export"),
     "fit-fusion": ("detector.fusing.cli", "fit_fusion"),
     "import-weights": ("detector.exchange.cli", "import_weights"),
+    "known": ("detector.known_cli", "known"),
     "synth": ("detector.synth.cli", "synth"),
     "train": ("detector.training.cli", "train"),
     "train-classifier": ("detector.classifying.cli", "train_classifier"),
@@ -86,7 +90,7 @@ def looking_options(function: F) -> F:
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--classes", metavar="A,B", help="Classes to report, instead of the six.")
 @click.option("--thresh", multiple=True, metavar="T|CLASS=T", help="Lowest score reported.  [0.25]")
 @looking_options
@@ -96,12 +100,13 @@ def detect(**options: Any) -> int:
     \b
     Examples:
       detector detect in.jpg
-      detector detect --json photos/*.jpg > found.jsonl
+      detector detect --json photos/ > found.jsonl
       detector detect --classes FACE_FEMALE,FACE_MALE --thresh 0.4 in.jpg
     """
     from detector.classes import CLASSES, canonical_classes, canonical_keys
     from detector.policy import DetectRules
 
+    passed_over = _expand(options)
     names = split_names(options["classes"])
     classes = CLASSES if names is None else canonical_classes(names)
     common, by_class = parse_thresholds(options["thresh"])
@@ -120,15 +125,15 @@ def detect(**options: Any) -> int:
         }
 
     def lines(file: str, found: "Detections") -> Iterator[str]:
-        yield f"{file}: {len(found)} found"
+        yield f"{printable(file)}: {len(found)} found"
         for name, score, box in zip(found.names, found.scores, found.boxes, strict=True):
             yield f"  {score:.3f}  {name:<26}" + "".join(f"{side:9.1f}" for side in box)
 
-    return _print_all(options, look, record, lines)
+    return _print_all(options, look, record, lines, passed_over)
 
 
 @cli.command()
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--policy", default="default", metavar="NAME|FILE", help="Named policy or a .toml file.  [default]")
 @click.option("--second-opinion/--no-second-opinion", default=None, help="Ask open_nsfw about the whole picture.")
 @click.option(
@@ -157,6 +162,7 @@ def classify(**options: Any) -> int:
     from detector.policy import load_policy
     from detector.verdict import Verdict, classify
 
+    passed_over = _expand(options)
     policy = load_policy(options["policy"])
     ask = policy.verdict.second_opinion if options["second_opinion"] is None else options["second_opinion"]
     policy = replace(policy, verdict=replace(policy.verdict, second_opinion=ask))  # refused where a fusion needs it
@@ -178,9 +184,9 @@ def classify(**options: Any) -> int:
         return {"source": file, "model": {"name": model.name, "sha256": model.sha256}, **verdict.to_dict()}
 
     def lines(file: str, verdict: Verdict) -> Iterator[str]:
-        yield f"{file}: {verdict.verdict} ({'; '.join(verdict.reasons)})"
+        yield f"{printable(file)}: {verdict.verdict} ({'; '.join(verdict.reasons)})"
 
-    return _print_all(options, judge, record, lines)
+    return _print_all(options, judge, record, lines, passed_over)
 
 
 @cli.command()
@@ -218,6 +224,14 @@ def doctor(as_json: bool) -> int:
     return EXIT_FAILED if any(check.state == "broken" for check in checks) else 0
 
 
+def _expand(options: dict[str, Any]) -> "list[Entry]":
+    """Put the pictures of a folder in its place among the files; return what of it is no picture."""
+    from detector.folders import pictures_in
+
+    options["files"], passed_over = pictures_in(options["files"])
+    return passed_over
+
+
 def _threads(options: dict[str, Any]) -> int | None:
     """One thread a model where every core has a picture of its own; the model's own choice otherwise."""
     return 1 if min(options["workers"], len(options["files"])) > 1 else None
@@ -243,6 +257,7 @@ def _print_all(
     look: Callable[["Picture"], Any],
     record: Callable[[str, Any], dict[str, Any]],
     lines: Callable[[str, Any], Iterable[str]],
+    passed_over: "list[Entry]",
 ) -> int:
     """Look at every file, print each result as text or as a JSON line, and return the exit code."""
     from detector.parallel import map_in_order
@@ -256,6 +271,10 @@ def _print_all(
     code, as_json = 0, options["as_json"]
     files = options["files"]
     with progress(len(files)) as say:
+        for entry in passed_over:
+            what = f"error: {printable(entry.path)}: {entry.failed}"
+            say(f"detector: {what if entry.failed else f'skipped: {printable(entry.path)}: {entry.skipped}'}")
+            code = EXIT_FAILED if entry.failed else code
         for file, result in map_in_order(run, files, min(options["workers"], len(files))):
             if isinstance(result, Exception):
                 code = EXIT_FAILED

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from detector.errors import InputError
 from detector.formats import sniff
 
-__all__ = ["VIDEO", "Entry", "Patterns", "content_kind", "walk"]
+__all__ = ["VIDEO", "Entry", "Patterns", "content_kind", "pictures_in", "walk"]
 
 # The kind of every video; pictures have Pillow's name of their format.
 VIDEO = "VIDEO"
@@ -132,6 +132,24 @@ def walk(root: str | os.PathLike[str], patterns: Patterns | None = None) -> Iter
             elif patterns.wants_file(below) and not child.name.startswith(OWN_PREFIX):
                 yield _examine(child, below)
         waiting += reversed(folders)
+
+
+def pictures_in(paths: Sequence[str]) -> tuple[list[str], list[Entry]]:
+    """Return the paths with each folder's pictures in its place, and what of the folders is passed over."""
+    files: list[str] = []
+    passed_over: list[Entry] = []
+    for path in paths:
+        if path == "-" or not os.path.isdir(path):
+            files.append(path)
+            continue
+        for entry in walk(path):
+            if entry.kind == VIDEO:
+                passed_over.append(Entry(entry.path, entry.relative, skipped="a video"))
+            elif entry.kind is None:
+                passed_over.append(entry)
+            else:
+                files.append(entry.path)
+    return files, passed_over
 
 
 def content_kind(head: bytes) -> str | None:

@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from detector.errors import UsageError
 
-__all__ = ["MAX_DISTANCE", "MIN_QUALITY", "Pdq", "distances", "pack_hashes", "pdq_of"]
+__all__ = ["MAX_DISTANCE", "MIN_QUALITY", "VIEW_SIDE", "Pdq", "distances", "pack_hashes", "pdq_of"]
 
 # As Meta recommends: up to 31 of 256 bits differ between near copies, and below a quality of 50 (fog, a plain wall)
 # hashes of different pictures are alike.
 MAX_DISTANCE, MIN_QUALITY = 31, 50
+
+# Of a large JPEG this reduced view is hashed. NudeNet's detector looks at it too, so that it is decoded once.
+VIEW_SIDE = 384
 
 BITS = 256
 # Larger pictures are first reduced by a whole number, which is fast, to at least this many pixels a side: four for each
