@@ -1,6 +1,7 @@
 """`detector synth`, the settings of scenes, people who stand apart, and mannequins for a training run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from detector.synth.scene import Scene
 from detector.synth.settings import SceneSettings, read_settings
 from detector.synth.writer import ANNOTATIONS, FORMATS, MANIFEST, WriteOptions, write_set
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = SceneSettings(image_size=(64, 64))
 
 
@@ -70,6 +72,17 @@ def test_the_same_seed_gives_the_same_files_and_a_longer_set_begins_with_them(ma
 def test_the_number_of_workers_changes_nothing(made, tmp_path):
     assert run(tmp_path / "two", "--count", 6, "--seed", 3, "--size", 64, "--workers", 2) == 0
     assert files(tmp_path / "two") == files(made)
+
+
+def test_annotations_say_what_the_labels_say(made):
+    coco = read_coco(made / ANNOTATIONS)
+    labels = [label for number in range(6) for label in make_picture(3, number, SMALL, split="train").labels]
+    assert [note["iscrowd"] for note in coco.annotations] == [int(label.ignore) for label in labels]
+    assert [note["category_id"] for note in coco.annotations] == [label.label + 1 for label in labels]
+    for note, label in zip(coco.annotations, labels, strict=True):
+        x, y, width, height = note["bbox"]
+        np.testing.assert_allclose([x, y, x + width, y + height], label.box, atol=0.011)
+    assert {0, 1} == {note["iscrowd"] for note in coco.annotations}
 
 
 def test_another_seed_and_another_split_give_other_pictures():
@@ -238,3 +251,7 @@ def test_a_training_set_knows_only_the_classes_of_the_network():
         ]
         expected = [classes.index(name) for name in names if name in classes]
         assert pictures[position][1]["labels"].tolist() == expected
+
+
+def test_the_config_that_is_shipped_says_the_defaults():
+    assert read_settings(ROOT / "configs" / "synth.toml") == SceneSettings()

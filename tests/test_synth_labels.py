@@ -164,7 +164,7 @@ def test_a_wall_hides_what_is_behind_it():
     assert box[0] > 0
 
 
-@pytest.mark.parametrize(("top", "ignored"), [(1.04, False), (1.08, False), (1.1, True), (1.12, True), (1.16, None)])
+@pytest.mark.parametrize(("top", "ignored"), [(1.04, False), (1.08, False), (1.1, True), (1.12, True), (1.15, None)])
 def test_a_part_of_which_little_is_seen_is_ignored(top, ignored):
     # A wall from below that leaves ever less of the belly; in the end a sliver, which is nothing.
     label = by_part(seen([body(), sheet((-2, 0), (2, top), y=-0.3)], camera())).get("belly")
