@@ -52,8 +52,8 @@ def _first_track(data: bytes) -> dict[bytes, tuple[int, int]]:
     """Return where the bodies of the colour track's boxes are; a second track holds the alpha of the same frames."""
     found: dict[bytes, tuple[int, int]] = {}
     for kind, start, end in _boxes(data, 0, len(data)):
-        if kind == b"trak" and b"trak" in found:
-            break
+        if b"trak" in found and kind in (b"trak", b"mdat"):
+            break  # whatever stands behind is nothing that is needed
         found.setdefault(kind, (start, end))
     return found
 

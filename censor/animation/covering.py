@@ -5,6 +5,7 @@ do. So `blur` and `pixelate` are held still: their cells are measured once for e
 first hidden, and shown in all its frames. What comes later under them changes nothing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from censor.animation.looking import Looks
-from censor.animation.sequence import Animation
+from censor.animation.sequence import SHORTEST, Animation
 from censor.masks import Box, Footprint, area
 from censor.motion.regions import HeldBox, hold_regions
 from censor.motion.rules import MotionRules
@@ -54,25 +55,43 @@ def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> li
     starts = policy.thresholds
     hide = [found.of_classes(policy.hide.classes) for found in looks.found]
     alone = hold_regions(hide[:first], [0.0] * first, starts=starts)
-    frames, times, cuts = hide[first:], animation.times, list(looks.cuts[first:])
-    if animation.plays == 1:
-        return alone + hold_regions(frames, times, starts=starts, cuts=cuts)
+    frames, times, cuts = hide[first:], animation.times, looks.cuts[first:]
+    held = hold_regions(frames, times, starts=starts, cuts=cuts)
+    if animation.plays != 1 and not looks.wraps:
+        _hold_over_the_end(held, frames, times, cuts, animation, starts)
+    return alone + held
+
+
+def _hold_over_the_end(
+    held: list[list[HeldBox]],
+    frames: Sequence[Detections],
+    times: Sequence[float],
+    cuts: Sequence[bool],
+    animation: Animation,
+    starts: dict[str, float],
+) -> None:
+    """Add to the first and the last frames what is held over the place where the animation begins again."""
     rules = MotionRules()
-    # The times of the last frame are not needed: it lasts at least as long as any gap counts.
-    length = times[-1] + max(float(animation.durations[-1]), 0.02)
-    need = rules.look_ahead + rules.hold
-    before = [i for i, time in enumerate(times) if i >= len(times) - rules.bridge_looks or time > length - need]
-    after = [i for i, time in enumerate(times) if i < rules.bridge_looks or time < need]
-    order = [*before, *range(len(times)), *after]
-    shift = [-length] * len(before) + [0.0] * len(times) + [length] * len(after)
-    wraps = [*(cuts[i] for i in before), looks.wraps, *cuts[1:], looks.wraps, *(cuts[i] for i in after[1:])]
-    held = hold_regions(
-        [frames[i] for i in order],
-        [times[i] + more for i, more in zip(order, shift, strict=True)],
+    length = times[-1] + float(max(animation.durations[-1], SHORTEST))
+    count, near = len(times), rules.look_ahead + rules.hold
+    last = [i for i in range(count) if i >= count - rules.bridge_looks or times[i] > length - near]
+    early = [i for i in range(count) if i < rules.bridge_looks or times[i] < near]
+    over = hold_regions(
+        [frames[i] for i in (*last, *early)],
+        [*(times[i] - length for i in last), *(times[i] for i in early)],
         starts=starts,
-        cuts=wraps,
+        cuts=[*(cuts[i] for i in last), False, *(cuts[i] for i in early[1:])],
     )
-    return alone + held[len(before) : len(before) + len(times)]
+    for place, i in enumerate((*last, *early)):
+        time = times[i] - length if place < len(last) else times[i]
+        if abs(time) <= rules.hold or i < rules.hold_looks or i >= count - rules.hold_looks:
+            # Parts of this second reckoning are numbered apart from those of the first.
+            new = [replace(box, track=-box.track) for box in over[place]]
+            held[i] += [box for box in new if not any(_contains(old.box, box.box) for old in held[i])]
+
+
+def _contains(outer: Sequence[float], inner: Sequence[float]) -> bool:
+    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
 def regions_for(
@@ -88,7 +107,7 @@ def regions_for(
         policy: says how, and what to do where no region explains the verdict.
     """
     rules: HideRules = policy.hide
-    covers = [Cover(Region(item.box, rules.style_of(item.label), item.label), str(item.track)) for item in held]
+    covers = [Cover(Region(_short(item.box), rules.style_of(item.label), item.label), str(item.track)) for item in held]
     left = sorted((set(found.names) & set(policy.policy.verdict.nsfw_classes)) - set(rules.classes))
     if verdict == "safe" or (covers and not left):
         return covers, ""
@@ -96,6 +115,12 @@ def regions_for(
         return [Cover(whole(image_size, rules.style_of(""), WHOLE), WHOLE)], ""
     why = f"{', '.join(left)} is not among the classes to hide" if left else "there is no region to hide"
     return covers, f"the verdict is {verdict} and {why}; --fallback whole covers it all"
+
+
+def _short(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return a box rounded outward to eighths of a pixel, which a report holds exactly: a mask of it is alike."""
+    x1, y1, x2, y2 = box
+    return math.floor(x1 * 8) / 8, math.floor(y1 * 8) / 8, math.ceil(x2 * 8) / 8, math.ceil(y2 * 8) / 8
 
 
 class Painter:

@@ -73,7 +73,7 @@ def gif_structure(data: bytes, name: str, limits: Limits) -> GifStructure:
     """Walk over a GIF's blocks; nothing is decoded.
 
     Raises:
-        InputError: when a block reaches over the file's end.
+        InputError: when a block reaches over the file's end, or an animation lacks its own end.
         LimitError: when there are more frames, or more pixels in them, than the limits allow.
     """
     try:
@@ -124,6 +124,8 @@ def _walk(data: bytes, name: str, limits: Limits) -> GifStructure:
             control = _Control()
         else:
             at += 1  # decoders step over stray bytes
+    if at >= len(data) and len(frames) > 1:
+        raise _broken(name)  # without its trailer more frames may have followed
     return GifStructure(size=(width, height), repetitions=repetitions, frames=tuple(frames))
 
 

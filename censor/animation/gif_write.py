@@ -20,6 +20,8 @@ from detector.limits import Limits
 __all__ = ["write_gif"]
 
 COLOURS = 256
+# Every frame has a palette of its own; some readers complain where there is none for all.
+HAS_PALETTE, UNUSED_PALETTE = 0x80, bytes(3) + b"\xff\xff\xff"
 # Where nothing changed a frame still needs a pixel, to be there for its time.
 ONE_PIXEL = (0, 0, 1, 1)
 
@@ -27,7 +29,7 @@ ONE_PIXEL = (0, 0, 1, 1)
 def write_gif(file: BinaryIO, frames: Iterator[Image.Image], plan: Plan) -> None:
     """Write frames as they come; one is held, besides the one before. Their alpha is 0 or 255."""
     width, height = plan.size
-    file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0))
+    file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, HAS_PALETTE, 0, 0) + UNUSED_PALETTE)
     if plan.plays != 1:
         file.write(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", max(plan.plays - 1, 0), 0))
     before: Image.Image | None = None
@@ -59,7 +61,7 @@ def _frame(image: Image.Image, box: tuple[int, int, int, int], ticks: int, clear
             b"\x21\xf9\x04",
             struct.pack("<BHBB", flags, ticks, 0 if clear is None else frame.transparent or 0, 0),
             b"\x2c",
-            struct.pack("<4HB", x1, y1, x2 - x1, y2 - y1, 0x80 | (bits - 1)),
+            struct.pack("<4HB", x1, y1, x2 - x1, y2 - y1, HAS_PALETTE | (bits - 1)),
             frame.palette,
             coded[start:end],
         ]

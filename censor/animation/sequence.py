@@ -13,7 +13,7 @@ from detector.decode import Colour, fresh, to_srgb, turned
 from detector.formats import Header
 from detector.limits import Limits
 
-__all__ = ["FOREVER", "Animation", "as_seen", "profile_of"]
+__all__ = ["FOREVER", "SHORTEST", "Animation", "as_seen", "profile_of"]
 
 # The number of plays of an animation that never ends.
 FOREVER = 0
