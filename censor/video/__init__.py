@@ -1,0 +1,3 @@
+"""Videos: read with PyAV (`pip install retina-censor[video]`), looked at, hidden over time, and written again."""
+
+__all__: list[str] = []

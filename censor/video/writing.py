@@ -1,0 +1,177 @@
+"""Write a video: new pictures, the sound and subtitles as they were, and nothing else of the source.
+
+The container is made afresh. Only what is added here is in it: no metadata but the languages of the streams, no
+chapters, attachments, cover art, data or timecode, and pictures that are built from their pixels, without side data.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from censor.video.codecs import Encoder
+from censor.video.reading import UprightFrame, load_av
+from detector.errors import OutputError, RetinaCensorError
+
+__all__ = ["VideoWriter", "check_streams", "copied_streams"]
+
+# Chroma of half the size needs sides of an even number of pixels.
+EVEN = 2
+# ISO 639; anything longer is text.
+LANGUAGE_LETTERS = 3
+
+
+def copied_streams(container: Any, drop: Sequence[str]) -> list[Any]:
+    """Return the source's streams that are copied without looking into them: sound and subtitles."""
+    kinds = [kind for kind, name in (("audio", "audio"), ("subtitle", "subtitles")) if name not in drop]
+    return [stream for stream in container.streams if stream.type in kinds]
+
+
+def check_streams(container: str, streams: Sequence[Any], drop: Sequence[str]) -> None:
+    """Refuse a stream that the new container cannot hold, before any work is done.
+
+    Raises:
+        OutputError: names the stream and what can be done.
+    """
+    av = load_av()
+    for stream in streams:
+        try:
+            if stream.codec_context is None:
+                raise ValueError("unknown codec")
+            with av.open(io.BytesIO(), "w", format=container) as out:
+                _add_copy(out, stream)
+                out.start_encoding()
+        except (av.error.FFmpegError, ValueError) as error:
+            kind = "subtitles" if stream.type == "subtitle" else "audio"
+            codec = stream.codec_context.name if stream.codec_context else "unknown"
+            raise OutputError(
+                f"the {container} container must hold the {kind} stream {stream.index} ({codec}) as it is; it cannot; "
+                f"name an .mkv file, or leave it out with drop={kind}"
+            ) from error
+
+
+def _add_copy(out: Any, stream: Any) -> Any:
+    copy = out.add_stream_from_template(stream)
+    language = stream.language
+    copy.metadata.clear()
+    if language and language.isalpha() and len(language) <= LANGUAGE_LETTERS:
+        copy.metadata["language"] = language
+    return copy
+
+
+class VideoWriter:
+    """One output, written from start to end; use `VideoWriter.open`."""
+
+    def __init__(
+        self, out: Any, main: Any, copies: dict[int, Any], encoder: Encoder, image_size: tuple[int, int]
+    ) -> None:
+        self._out, self._main, self._copies, self._encoder = out, main, copies, encoder
+        self._pad = tuple(-side % EVEN for side in image_size)
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        file: BinaryIO,
+        container: str,
+        encoder: Encoder,
+        *,
+        source: Any,
+        copies: Sequence[Any],
+        first: UprightFrame,
+    ) -> Iterator["VideoWriter"]:
+        """Begin a video in a file; leaving the block without an error completes it.
+
+        Args:
+            file: to write to; may be sought in.
+            container: FFmpeg's name.
+            encoder: for the pictures.
+            source: the source's stream of pictures: its time base and rate hold for the new one.
+            copies: the source's streams to copy.
+            first: the first frame, for its size and colours.
+
+        Raises:
+            OutputError: when FFmpeg cannot write it.
+        """
+        av = load_av()
+        base = source.time_base
+        options = {"fflags": "+bitexact"}
+        if container in ("mp4", "mov", "3gp"):
+            options["video_track_timescale"] = str(base.denominator)  # the source's times, to the tick
+        with _as_output_error(f"{container} with {encoder.name}"):
+            out = av.open(file, "w", format=container, options=options)
+        try:
+            with _as_output_error(f"{container} with {encoder.name}"):
+                rate = source.average_rate or source.guessed_rate
+                main = out.add_stream(encoder.name, rate=rate or 25, options=dict(encoder.options))
+                height, width = first.image_size
+                size = (height + height % EVEN, width + width % EVEN)
+                encoder.set_up(main.codec_context, size, base, rate)
+                main.time_base = base
+                aspect = _aspect(source, first)
+                if aspect:
+                    main.codec_context.sample_aspect_ratio = aspect
+                first.colours.tag(main.codec_context)
+                added = {stream.index: _add_copy(out, stream) for stream in copies}
+            writer = cls(out, main, added, encoder, first.image_size)
+            yield writer
+            with _as_output_error(container):
+                for packet in main.encode(None):
+                    out.mux(packet)
+        finally:
+            with _as_output_error(container):
+                out.close()
+
+    def write(self, frame: UprightFrame, pixels: NDArray[np.uint8] | None) -> None:
+        """Encode one frame: its own pixels, or those given, (H, W, 3) RGB, in its place."""
+        from av import VideoFrame
+
+        if pixels is None and any(self._pad):
+            pixels = frame.rgb()
+        if pixels is None:
+            picture = frame.colours.convert(frame.frame, self._encoder.pixel_format)
+        else:
+            padded = np.pad(pixels, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
+            picture = frame.colours.from_rgb(padded, self._encoder.pixel_format)
+        # Built again from its pixels: a decoded frame carries side data that encoders write out.
+        bare = VideoFrame.from_ndarray(picture.to_ndarray(), format=self._encoder.pixel_format)
+        frame.colours.tag(bare)
+        bare.pts, bare.time_base, bare.duration = frame.pts, self._main.codec_context.time_base, frame.duration
+        with _as_output_error(self._encoder.name):
+            for packet in self._main.encode(bare):
+                self._out.mux(packet)
+
+    def copy(self, packet: Any) -> None:
+        """Write a packet of a copied stream as it is."""
+        if packet.dts is None or not packet.size:
+            return  # the mark at the end of a stream
+        with _as_output_error(f"a copy of stream {packet.stream.index}"):
+            packet.stream = self._copies[packet.stream.index]
+            self._out.mux(packet)
+
+
+@contextmanager
+def _as_output_error(what: str) -> Iterator[None]:
+    """Turn FFmpeg's errors into ours."""
+    av = load_av()
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError) as error:
+        if isinstance(error, RetinaCensorError):
+            raise
+        raise OutputError(
+            f"the output must be writable as {what}; FFmpeg says: {error}; name another format"
+        ) from error
+
+
+def _aspect(source: Any, first: UprightFrame) -> Fraction | None:
+    """Return the shape of a pixel, for the upright picture."""
+    aspect = source.sample_aspect_ratio
+    if not aspect or aspect <= 0:
+        return None
+    turned = (source.height, source.width) != first.image_size
+    return Fraction(1 / aspect) if turned else Fraction(aspect)
