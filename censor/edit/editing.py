@@ -237,7 +237,7 @@ class Editing:
 
 def _png(image: "Image.Image") -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=_SCREEN_PNG_LEVEL)
+    image.save(buffer, "PNG", compress_level=_SCREEN_PNG_LEVEL, icc_profile=None)
     return buffer.getvalue()
 
 

@@ -72,7 +72,7 @@ function drawPanel() {
   for (const id of ["grow", "feather"]) byId(`${id}-value`).textContent = `${Math.round(shown[id] * 100)} %`;
   byId("cells-value").textContent = shown.cells;
   const soft = state.soft_styles.includes(shown.style);
-  byId("colour-field").hidden = shown.style !== "box";
+  byId("colour-field").hidden = !["box", "sticker"].includes(shown.style);
   byId("sticker-field").hidden = shown.style !== "sticker";
   byId("caption-field").hidden = soft;
   byId("cells-field").hidden = !soft;

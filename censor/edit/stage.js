@@ -82,10 +82,11 @@ export class Stage extends EventTarget {
 
   draw() {
     const there = new Set();
+    const taken = [];
     for (const box of this.edit.now.boxes) {
       there.add(box.id);
       if (!this.groups.has(box.id)) this.groups.set(box.id, this.#makeGroup(box.id));
-      this.#drawBox(this.groups.get(box.id), box);
+      this.#drawBox(this.groups.get(box.id), box, taken);
     }
     for (const [id, group] of this.groups) {
       if (!there.has(id)) {
@@ -106,7 +107,7 @@ export class Stage extends EventTarget {
     return group;
   }
 
-  #drawBox(group, { id, label, box, hide, score }) {
+  #drawBox(group, { id, label, box, hide, score }, taken) {
     const { words, colour } = this.classes.get(label);
     const chosen = id === this.chosen;
     group.setAttribute("class", `box${chosen ? " chosen" : ""}${hide ? "" : " shown"}${dark(colour) ? " dark-tag" : ""}`);
@@ -120,13 +121,10 @@ export class Stage extends EventTarget {
     const name = score === undefined ? words : `${words} ${score.toFixed(2)}`;
     text.textContent = hide ? name : `${name} (shown)`;
     text.setAttribute("font-size", TEXT * scale);
-    const height = TEXT * 1.5 * scale;
-    const width = (text.textContent.length * TEXT * 0.56 + 10) * scale;
-    const left = Math.max(0, Math.min(box[0], this.state.width - width));
-    const top = box[1] - height >= 0 ? box[1] - height : Math.max(box[1], 0);
-    place(tag, [left, top, left + width, top + height]);
-    text.setAttribute("x", left + 5 * scale);
-    text.setAttribute("y", top + height - TEXT * 0.42 * scale);
+    const spot = this.#placeTag(box, text.getComputedTextLength() + 10 * scale, TEXT * 1.5 * scale, taken);
+    place(tag, spot);
+    text.setAttribute("x", spot[0] + 5 * scale);
+    text.setAttribute("y", spot[3] - TEXT * 0.42 * scale);
     grips.forEach((grip, i) => {
       grip.style.display = chosen ? "" : "none";
       const [along, down] = Object.values(GRIPS)[i];
@@ -138,6 +136,16 @@ export class Stage extends EventTarget {
     if (chosen && this.overlay.lastChild !== group && document.activeElement !== group && !this.drag) {
       this.overlay.append(group); // on top, where its grips can be reached
     }
+  }
+
+  /** Return where a box's words go: above it, below or inside, and off those that are there already. */
+  #placeTag([x1, y1, , y2], width, height, taken) {
+    const left = Math.max(0, Math.min(x1, this.state.width - width));
+    const spots = [y1 - height, y2, y1, y2 - height].map((top) => [left, top, left + width, top + height]);
+    const inside = spots.filter((spot) => spot[1] >= 0 && spot[3] <= this.state.height);
+    const spot = inside.find((one) => !taken.some((other) => touch(one, other))) ?? inside[0] ?? spots[2];
+    taken.push(spot);
+    return spot;
   }
 
   #spot(event) {
@@ -232,6 +240,10 @@ function place(rect, [x1, y1, x2, y2]) {
   rect.setAttribute("y", y1);
   rect.setAttribute("width", x2 - x1);
   rect.setAttribute("height", y2 - y1);
+}
+
+function touch(one, other) {
+  return one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3];
 }
 
 /** Whether white text reads better on a colour. */
