@@ -205,6 +205,7 @@ def test_scenes_without_people_have_no_boxes_and_settings_choose_them():
     json.dumps(scene.parameters, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_training_set_renders_by_position(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("albumentations")
@@ -235,6 +236,7 @@ def test_a_training_set_renders_by_position(tmp_path):
     assert (whole[2].images == rest[0].images).all()
 
 
+@pytest.mark.slow
 def test_a_training_set_knows_only_the_classes_of_the_network():
     pytest.importorskip("torch")
     pytest.importorskip("albumentations")
