@@ -123,9 +123,7 @@ def paint(canvas: NDArray[np.uint8] | Image.Image, regions: Sequence[Region]) ->
     target = canvas_of(canvas)
     regions = list(regions)
     if target.channels == 1 and needs_colour(regions):
-        raise UsageError(
-            "a colour needs a picture with colours; got a grey one; convert it to RGB first"
-        )
+        raise UsageError("a colour needs a picture with colours; got a grey one; convert it to RGB first")
     jobs = [_Job(region, Footprint.of(region.box, region.style, target.image_size)) for region in regions]
     active = sorted((job for job in jobs if area(job.core)), key=_Job.order)
     _measure(target, active)

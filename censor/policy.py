@@ -1,5 +1,6 @@
 """The `[hide]` part of a policy: which classes are hidden, and how."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -59,7 +60,6 @@ class HideRules:
     by_class: dict[str, StyleOverride] = field(default_factory=dict)
     whole: bool = False
     fallback: str = "none"
-    _styles: dict[str, Style] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -72,12 +72,16 @@ class HideRules:
             raise PolicyError("classes must name at least one class to hide; got none")
         if self.fallback not in FALLBACKS:
             raise PolicyError(f"fallback must be one of {', '.join(FALLBACKS)}; got {self.fallback!r}")
-        # A style that cannot be made is refused now, not at the first picture; and a sticker is read once.
-        object.__setattr__(self, "_styles", {name: self._made(name) for name in ("", *by_class)})
+        _ = self._styles  # a style that cannot be made is refused now, not at the first picture
 
     def style_of(self, label: str) -> Style:
         """Return how a class is hidden; the common style for a label without one of its own."""
         return self._styles.get(label, self._styles[""])
+
+    @functools.cached_property
+    def _styles(self) -> dict[str, Style]:
+        """The common style under "", and those of classes; made once, since making one may read a sticker."""
+        return {name: self._made(name) for name in ("", *self.by_class)}
 
     def _made(self, label: str) -> Style:
         own = self.by_class.get(label, StyleOverride())

@@ -1,3 +1,5 @@
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,8 @@ def test_a_sticker_is_read_once_when_the_policy_is_made(tmp_path: Path) -> None:
     path.unlink()
     assert hide.style == "sticker"
     assert hide.style_of("BUTTOCKS_EXPOSED").sticker is hide.style_of("").sticker
+    assert asdict(hide)["sticker"] == str(path)  # what is compared and kept is plain data, without pictures
+    json.dumps(asdict(hide))
 
 
 @pytest.mark.parametrize(
