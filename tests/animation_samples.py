@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -105,3 +106,10 @@ def by_opencv(data: bytes) -> list[NDArray[np.uint8]]:
     done, animation = cv2.imdecodeanimation(np.frombuffer(data, np.uint8))
     assert done
     return [frame[..., 2::-1] for frame in animation.frames]
+
+
+def by_ffmpeg(data: bytes) -> list[NDArray[np.uint8]]:
+    """Return (h, w, 4) arrays as FFmpeg composites the frames."""
+    av = pytest.importorskip("av")
+    with av.open(io.BytesIO(data)) as container:
+        return [np.array(frame.to_ndarray(format="rgba")) for frame in container.decode(video=0)]

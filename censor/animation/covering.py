@@ -48,8 +48,8 @@ class Cover:
 def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> list[list[HeldBox]]:
     """Return what to hide in each picture of an animation, held over time; the default image stands alone.
 
-    Where the animation is shown again its end runs into its beginning, so that what is hidden in the last frame is
-    held into the first ones, and the other way round.
+    Where the animation is shown again, and its end runs into its beginning, what is hidden in the last frame is held
+    into the first ones, and the other way round.
     """
     first = int(animation.default_image)
     starts = policy.thresholds
@@ -57,7 +57,7 @@ def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> li
     alone = hold_regions(hide[:first], [0.0] * first, starts=starts)
     frames, times, cuts = hide[first:], animation.times, looks.cuts[first:]
     held = hold_regions(frames, times, starts=starts, cuts=cuts)
-    if animation.plays != 1 and not looks.wraps:
+    if animation.plays != 1 and looks.seamless:
         _hold_over_the_end(held, frames, times, cuts, animation, starts)
     return alone + held
 

@@ -30,6 +30,9 @@ LOW_SHARE, LOW_LEAST = 0.5, 0.1
 # From this mean difference of two frames' likenesses on, of 255, another scene begins: no part of the one before goes
 # on. Rendered people who walk through a picture stay under 20; two unrelated photographs differ by 60 and more.
 CUT = 48.0
+# An animation runs on into its own beginning when that differs from its end by no more than this many times what its
+# frames differ by at most.
+SEAM = 1.5
 _ORDER = ("safe", "review", "nsfw")
 
 
@@ -42,7 +45,7 @@ class Looks:
         verdicts: on each frame.
         asked: whether the second opinion was asked about the very frame.
         cuts: whether a new scene begins with the frame.
-        wraps: whether a new scene begins when the animation starts again.
+        seamless: whether the first frame follows the last like any other, when the animation starts again.
         transparent: whether any pixel of any frame is not opaque.
     """
 
@@ -50,7 +53,7 @@ class Looks:
     verdicts: tuple[Verdict, ...]
     asked: tuple[bool, ...]
     cuts: tuple[bool, ...]
-    wraps: bool
+    seamless: bool
     transparent: bool
 
 
@@ -98,14 +101,16 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
     opinions: dict[int, Opinion] = {}
     cuts: list[bool] = []
     transparent = False
-    before: NDArray[np.uint8] | None = None
-    first: NDArray[np.uint8] | None = None
+    shown: list[NDArray[np.uint8]] = []  # 192 bytes a frame
+    steps: list[float] = []
     for i, frame in enumerate(animation.frames()):
         transparent = transparent or (frame.mode == "RGBA" and frame.getchannel("A").getextrema() != (255, 255))
         small = likeness(frame)
-        cuts.append(before is not None and is_cut(before, small))
-        before = small
-        first = small if i == animation.default_image else first
+        step = _difference(shown[-1], small) if shown else 0.0
+        cuts.append(step > CUT)
+        if i >= animation.default_image:
+            steps += [step] if shown and step <= CUT else []
+            shown.append(small)
         if detect:
             found.append(watcher.look(frame))
         if i in ask and pipeline.opinion is not None:
@@ -119,14 +124,14 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
         verdicts=verdicts,
         asked=tuple(i in opinions for i in range(len(found))),
         cuts=tuple(cuts),
-        wraps=before is not None and first is not None and is_cut(before, first),
+        seamless=bool(shown) and _difference(shown[-1], shown[0]) <= SEAM * max(steps, default=0.0),
         transparent=transparent,
     )
 
 
-def is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
-    """Whether two likenesses are of different scenes."""
-    return float(np.abs(before.astype(np.int16) - after).mean()) > CUT
+def _difference(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
+    """Return the mean difference of two likenesses, of 255."""
+    return float(np.abs(before.astype(np.int16) - after).mean())
 
 
 def asked_frames(count: int) -> frozenset[int]:
