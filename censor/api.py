@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,9 @@ from censor.paint import paint
 from censor.pipeline import Detector, Outcome, Pipeline, regions_of
 from censor.policy import CensorPolicy, load_censor_policy
 from censor.report import MaskFile, Report
+from censor.video.job import run_video
+from censor.video.rules import VideoRules
+from censor.video.sniff import is_video
 from detector.detections import Detections
 from detector.errors import UsageError
 from detector.known import KnownList
@@ -120,11 +124,19 @@ def run_to_file(
     mask: MaskFile | None = None,
     limits: Limits | None = None,
     preview: bool = False,
+    video: VideoRules | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Report:
-    """Censor one picture, animation or file of pages into a file with a pipeline that is built; see `censor_file`.
+    """Censor one picture, animation, file of pages or video into a file with a built pipeline; see `censor_file`.
 
-    With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found.
+    With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found. `video`
+    and `progress` are for videos: see `censor.video.api.censor_video`.
     """
+    if not isinstance(source, Picture) and is_video(source):
+        if mask is not None or preview:
+            raise UsageError("a mask or a preview of boxes must be for a picture; got a video; see --preview N")
+        told = {} if progress is None else {"progress": progress}
+        return run_video(pipeline, source, target, rules=video, limits=limits, **told)
     output_format = format_for(target)
     opened = open_source(source, limits=limits)
     if not isinstance(opened, Picture):
@@ -150,7 +162,8 @@ def censor_file(
 
     Args:
         source: path, bytes, file object or opened `Picture` of a JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF picture, or
-            of an animation (GIF, APNG, WebP, AVIF) or a TIFF of several pages, of which every frame is censored.
+            of an animation (GIF, APNG, WebP, AVIF), a TIFF of several pages or a video, of which every frame is
+            censored; `censor_video` takes more settings for these.
         target: path of the result; its suffix chooses the format.
         policy: a policy's name or file, see `configs/policies/`.
         mask: boxes that a person edited, as a report's JSON: hidden instead of what a detector finds.

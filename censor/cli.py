@@ -11,6 +11,7 @@ import detector
 from censor.batch.options import folder_options, refuse_folder_options
 from censor.edit.options import edit_options, paths_to_edit
 from censor.style_options import style_changes, style_options, wants_demo
+from censor.video.options import run_sheet, stoppable, video_options, video_settings, wants_sheet
 from detector.cliparts import (
     EPILOG_EXIT_CODES,
     Say,
@@ -43,6 +44,8 @@ Examples:
   censor photos/*.jpg censored/
   censor photos/ clean/                     # a whole tree; again, and it goes on where it stopped
   censor --exclude .git --include=*.jpg --dry-run photos/ clean/
+  censor clip.mp4 out.mp4
+  censor --scan clip.mp4
   censor --policy strict --json in.jpg out.jpg
   censor --boxes in.jpg preview.jpg
   censor --mask edited.json in.jpg out.jpg
@@ -84,6 +87,7 @@ Examples:
 @device_option
 @workers_option
 @folder_options
+@video_options
 @limits_options
 @click.version_option(detector.__version__, "-V", "--version", prog_name="censor", message="%(prog)s %(version)s")
 def command(**options: Any) -> int:
@@ -95,13 +99,16 @@ def command(**options: Any) -> int:
         from censor.edit.command import run_edit
 
         return run_edit(edited, options, _changes(options))
+    if wants_sheet(options):
+        return run_sheet(options, _prepare(options, 1)[0])
     from censor.batch.command import is_folder_call, run_folder
     from censor.jobs import plan_jobs
 
-    if is_folder_call(options["paths"]):
-        return run_folder(options, functools.partial(_prepare, options))
-    refuse_folder_options(options)
-    return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
+    with stoppable():
+        if is_folder_call(options["paths"]):
+            return run_folder(options, functools.partial(_prepare, options))
+        refuse_folder_options(options)
+        return _run_jobs(plan_jobs(options["paths"], in_place=options["in_place"]), options)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -129,6 +136,7 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
             "looked for"
         )
     mask = MaskFile.read(options["mask"]) if options["mask"] else None
+    moving = video_settings(options, bar=workers == 1)
     limits = Limits(max_bytes=options["max_bytes"], max_pixels=options["max_pixels"], max_side=options["max_side"])
     pipeline = build_pipeline(
         options["policy"],
@@ -146,7 +154,7 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
     def run(source: str, target: str) -> "Report":
         if STREAM in (source, target):
             return _run_stream(pipeline, Job(source, target), mask, limits, preview=options["preview"])
-        return run_to_file(pipeline, source, target, mask=mask, limits=limits, preview=options["preview"])
+        return run_to_file(pipeline, source, target, mask=mask, limits=limits, preview=options["preview"], **moving)
 
     return pipeline, run
 

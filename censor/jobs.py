@@ -55,8 +55,10 @@ def plan_jobs(paths: Sequence[str], *, in_place: bool = False) -> list[Job]:
 def _check_format(target: str) -> None:
     """Refuse a name that no format has before a model is loaded."""
     from censor.imagefile import format_for
+    from censor.video.codecs import is_video_name
 
-    format_for(target)
+    if not is_video_name(target):
+        format_for(target)
 
 
 def make_folder(paths: Sequence[str]) -> None:

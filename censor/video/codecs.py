@@ -28,6 +28,8 @@ CONTAINERS = {
     ".flv": "flv",
     ".3gp": "3gp",
     ".ogv": "ogg",
+    ".wmv": "asf",
+    ".asf": "asf",
 }
 # WebM holds no H.264, MPEG program streams and Ogg hold their own; all others hold it.
 _DEFAULTS = {"webm": "libvpx-vp9", "mpeg": "mpeg2video", "ogg": "libtheora"}
