@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import detector
+from censor.animation.options import frame_limits, frames_options
 from censor.batch.options import folder_options, refuse_folder_options
 from censor.edit.options import edit_options, paths_to_edit
 from censor.style_options import style_changes, style_options, wants_demo
@@ -89,6 +90,7 @@ Examples:
 @folder_options
 @video_options
 @limits_options
+@frames_options
 @click.version_option(detector.__version__, "-V", "--version", prog_name="censor", message="%(prog)s %(version)s")
 def command(**options: Any) -> int:
     """Turn the options into jobs, run them, and return the exit code."""
@@ -137,7 +139,8 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
         )
     mask = MaskFile.read(options["mask"]) if options["mask"] else None
     moving = video_settings(options, bar=workers == 1)
-    limits = Limits(max_bytes=options["max_bytes"], max_pixels=options["max_pixels"], max_side=options["max_side"])
+    sizes = {name: options[name] for name in ("max_bytes", "max_pixels", "max_side")}
+    limits = Limits(**sizes, **frame_limits(options))
     pipeline = build_pipeline(
         options["policy"],
         model=options["model"],

@@ -99,7 +99,7 @@ def test_a_part_that_is_missed_in_a_frame_is_hidden_there_all_the_same(tmp_path:
 
 
 def test_an_end_runs_into_the_beginning_unless_it_is_shown_once(tmp_path: Path) -> None:
-    ground = [Image.new("RGB", SIZE, (40, 90, 140 + i)) for i in range(20)]
+    ground = [Image.new("RGB", SIZE, (40, 90, 140 + i % 2)) for i in range(20)]
     frames = [*ground[:19], drawn(1)[0]]
     for loop, hidden in ((0, True), (None, False)):
         options = {"duration": [100] * 20} | ({} if loop is None else {"loop": loop})
@@ -115,6 +115,19 @@ def test_another_scene_is_not_covered_for_the_one_before(tmp_path: Path) -> None
     frames = [*drawn(3), *(Image.new("RGB", SIZE, (250, 250, 240 - i)) for i in range(6))]
     report = run(animated("PNG", frames, duration=100, loop=1), tmp_path / "out.png")
     assert [bool(frame["painted"]) for frame in report.frames] == [True] * 3 + [False] * 6
+
+
+def test_slides_are_not_covered_for_their_neighbours(tmp_path: Path) -> None:
+    slides = [Image.new("RGB", SIZE, colour) for colour in ((250, 250, 250), (9, 9, 9), (0, 250, 0), (90, 90, 250))]
+    slides.insert(2, drawn(1)[0])
+    report = run(animated("GIF", slides, duration=1000, loop=0), tmp_path / "out.gif")
+    assert [bool(frame["painted"]) for frame in report.frames] == [False, False, True, False, False]
+
+
+def test_all_of_every_frame_is_covered_where_that_is_asked_for(tmp_path: Path) -> None:
+    report = run(animated("WEBP"), tmp_path / "out.webp", whole=True)
+    assert all(frame["painted"][0]["box"] == [0, 0, *SIZE] for frame in report.frames)
+    assert not any(frame[..., :3].any() for frame in by_pillow((tmp_path / "out.webp").read_bytes()))
 
 
 def test_a_mosaic_stands_still_so_that_frames_do_not_add_up(tmp_path: Path) -> None:

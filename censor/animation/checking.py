@@ -15,6 +15,7 @@ from censor.animation.sequence import Animation
 from censor.animation.writing import likeness
 from censor.motion.rules import MotionRules
 from censor.paint import Painted, Region
+from censor.styles import SOFT_STYLES
 from censor.verify import GROW_HARDER, NEAR_LEAST, NEAR_SHARE
 from detector.boxes import box_ios
 from detector.detections import Detections
@@ -101,7 +102,7 @@ def harder(
     hold = MotionRules().hold
     more: list[list[Cover]] = [[] for _ in hits]
     for i, (found, regions) in enumerate(zip(hits, painted, strict=True)):
-        soft = _boxes([item for item in regions if item.style != "box"])
+        soft = _boxes([item for item in regions if item.style in SOFT_STYLES])
         for box, name in zip(found.boxes, found.names, strict=True):
             touched = soft[box_ios(box[None], soft)[0] > 0]
             low = np.vstack([box[:2], touched[:, :2]]).min(axis=0)

@@ -22,15 +22,13 @@ from censor.motion.rules import MotionRules
 from censor.paint import Painted, Region, paint_image, whole
 from censor.policy import HideRules
 from censor.report import WHOLE
+from censor.styles import SOFT_STYLES
 from detector.detections import Detections
 
 if TYPE_CHECKING:
     from censor.policy import CensorPolicy
 
-__all__ = ["Cover", "Painter", "held_boxes", "regions_for", "solid"]
-
-# The styles that show means of what they hide.
-SOFT = ("blur", "pixelate")
+__all__ = ["Cover", "Painter", "held_boxes", "regions_for", "solid", "whole_cover"]
 
 
 @dataclass(frozen=True)
@@ -107,14 +105,21 @@ def regions_for(
         policy: says how, and what to do where no region explains the verdict.
     """
     rules: HideRules = policy.hide
+    if rules.whole:
+        return [whole_cover(image_size, rules)], ""
     covers = [Cover(Region(_short(item.box), rules.style_of(item.label), item.label), str(item.track)) for item in held]
     left = sorted((set(found.names) & set(policy.policy.verdict.nsfw_classes)) - set(rules.classes))
     if verdict == "safe" or (covers and not left):
         return covers, ""
     if rules.fallback == "whole":
-        return [Cover(whole(image_size, rules.style_of(""), WHOLE), WHOLE)], ""
+        return [whole_cover(image_size, rules)], ""
     why = f"{', '.join(left)} is not among the classes to hide" if left else "there is no region to hide"
     return covers, f"the verdict is {verdict} and {why}; --fallback whole covers it all"
+
+
+def whole_cover(image_size: tuple[int, int], rules: HideRules) -> Cover:
+    """Return the region of the whole frame, in the style for all classes."""
+    return Cover(whole(image_size, rules.style_of(""), WHOLE), WHOLE)
 
 
 def _short(box: Sequence[float]) -> tuple[float, float, float, float]:
@@ -135,7 +140,7 @@ class Painter:
         still: list[tuple[Box, NDArray[np.uint8]]] = []
         for cover in covers:
             core = Footprint.of(cover.region.box, cover.region.style, size).core
-            if cover.region.style.style in SOFT and area(core):
+            if cover.region.style.style in SOFT_STYLES and area(core):
                 still.append((core, self._still(image, cover, core)))
         # All are measured before any is laid down; then what is painted are means of these cells alone.
         for core, cells in still:

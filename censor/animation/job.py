@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from PIL import Image
 
 from censor.animation.checking import Written, check_animation, found_again, harder
-from censor.animation.covering import Cover, Painter, held_boxes, regions_for
+from censor.animation.covering import Cover, Painter, held_boxes, regions_for, whole_cover
 from censor.animation.looking import Looks, look_at_all, worst
 from censor.animation.plan import ANIMATED, plan_for
 from censor.animation.report import FramesReport, boxes_by_frame, frame_ranges
@@ -155,7 +155,7 @@ def _masked(pipeline: "Pipeline", animation: Animation, mask: MaskFile) -> _Work
     for i, (boxes, rows) in enumerate(chosen):
         hidden = [row for row in rows if row.get("hide", True)]
         parts = {_corners(row): str(row.get("part", row.get("label"))) for row in hidden}
-        regions = []
+        regions = [whole_cover(animation.image_size, pipeline.policy.hide)] if pipeline.policy.hide.whole else []
         for box, label in zip(boxes.boxes.tolist(), boxes.names, strict=True):
             x1, y1, x2, y2 = box
             region = Region((x1, y1, x2, y2), pipeline.policy.hide.style_of(label), label)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from censor.animation.sequence import Animation
 from censor.animation.writing import likeness
+from censor.motion.cuts import THUMBNAIL, CutFinder
 from detector.detections import Detections
 from detector.limits import Limits
 from detector.opinion import Opinion
@@ -27,9 +28,9 @@ __all__ = ["MOST_OPINIONS", "Looks", "Watcher", "asked_frames", "look_at_all", "
 MOST_OPINIONS = 16
 # Boxes down to this share of the threshold, and this score, continue a part that is found elsewhere; they begin none.
 LOW_SHARE, LOW_LEAST = 0.5, 0.1
-# From this mean difference of two frames' likenesses on, of 255, another scene begins: no part of the one before goes
-# on. Rendered people who walk through a picture stay under 20; two unrelated photographs differ by 60 and more.
-CUT = 48.0
+# What was shown for so many seconds is a slide: what differs from it by so much, of 255, on the mean of the likenesses
+# is another picture. Two unrelated photographs differ by 60 and more. Else a cut must stand out, as in video.
+SLIDE, SLIDE_DIFFERS = 0.4, 48.0
 # An animation runs on into its own beginning when that differs from its end by no more than this many times what its
 # frames differ by at most.
 SEAM = 1.5
@@ -103,13 +104,16 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
     transparent = False
     shown: list[NDArray[np.uint8]] = []  # 192 bytes a frame
     steps: list[float] = []
+    finder = CutFinder()
     for i, frame in enumerate(animation.frames()):
         transparent = transparent or (frame.mode == "RGBA" and frame.getchannel("A").getextrema() != (255, 255))
         small = likeness(frame)
         step = _difference(shown[-1], small) if shown else 0.0
-        cuts.append(step > CUT)
-        if i >= animation.default_image:
-            steps += [step] if shown and step <= CUT else []
+        number = i - animation.default_image
+        cut = number >= 0 and finder.is_cut(np.asarray(frame.convert("RGB").resize(THUMBNAIL, Image.Resampling.BOX)))
+        cuts.append(cut or (number > 0 and animation.durations[number - 1] >= SLIDE and step >= SLIDE_DIFFERS))
+        if number >= 0:
+            steps += [step] if shown and not cuts[-1] else []
             shown.append(small)
         if detect:
             found.append(watcher.look(frame))
