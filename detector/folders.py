@@ -38,6 +38,7 @@ _VIDEO_STARTS = (
     b"\x06\x0e\x2b\x34\x02\x05\x01\x01",  # MXF
     b"DKIF",
     b"YUV4MPEG2",
+    b"nut/multimedia container\x00",
     b".RMF",
 )
 _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")

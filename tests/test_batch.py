@@ -304,7 +304,7 @@ def test_ctrl_c_leaves_a_state_to_go_on_from(
     monkeypatch.setattr(censor.api, "run_to_file", interrupted)
     assert run("--report", "r.jsonl", "in", "out") == 130
     said = capsys.readouterr().err
-    assert "censor: interrupted with 1 of 3 taken; the same command goes on from here\n" in said
+    assert "censor: interrupted with 1 of 3 done; the same command goes on from here\n" in said
     assert files("out") == ALL[:2]
     assert len(Path("r.jsonl").read_text().splitlines()) == 1
     assert run("in", "out") == 0

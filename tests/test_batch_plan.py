@@ -9,6 +9,7 @@ import pytest
 from samples import colour_picture, saved
 
 from censor.batch.plan import plan_folder
+from censor.video.sniff import looks_like_video
 from detector.errors import UsageError
 from detector.folders import VIDEO, Patterns, content_kind, walk
 
@@ -59,6 +60,11 @@ def kinds(root: str, patterns: Patterns | None = None) -> dict[str, str | None]:
         (b"GET /index.html", None),
         (b"BMW models of 2024, a list", None),
         (b"\0\0\0\x20ftyp", VIDEO),
+        (b"nut/multimedia container\0", VIDEO),
+        (b"FLV\x01\5", VIDEO),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6", VIDEO),
+        (b"\0\0\x01\xba\x44", VIDEO),
+        (b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02", VIDEO),
         (b"%PDF-1.7", None),
         (b"hello", None),
         (b"", None),
@@ -66,6 +72,8 @@ def kinds(root: str, patterns: Patterns | None = None) -> dict[str, str | None]:
 )
 def test_content_decides(head: bytes, kind: str | None) -> None:
     assert content_kind(head[:1024]) == kind
+    if kind == VIDEO:
+        assert looks_like_video(head[:1024]), "what a folder takes for a video, the pipeline must too"
 
 
 def test_a_tree_is_walked_in_order_and_what_is_passed_over_is_said() -> None:
@@ -159,6 +167,8 @@ def test_patterns_do_not_depend_on_how_accents_are_written() -> None:
         ("clip.mov", MP4, "clip.mov"),
         ("clip", MP4, "clip.mp4"),
         ("clip.gif", MP4, "clip.mp4"),
+        ("clip.vob", MP4, "clip.vob.mp4"),
+        ("a.mp4", JPEG, "a.jpg"),
         ("x/y/a.jpg", JPEG, "x/y/a.jpg"),
     ],
 )

@@ -88,10 +88,8 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
                         out.result(result)
                     say(None)
             except KeyboardInterrupt:
-                say(
-                    f"censor: interrupted with {summary.count} of {len(plan.items)} taken; the same command goes on "
-                    "from here"
-                )
+                done = f"{len(journal)} of {len(plan.items)} done"
+                say(f"censor: interrupted with {done}; the same command goes on from here")
                 raise
     if not options["quiet"]:
         for line in summary.lines():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from censor.imagefile import EXTENSIONS
+from censor.video.codecs import is_video_name
 from detector.cliparts import printable
 from detector.errors import UsageError
 from detector.folders import VIDEO, Entry, Patterns, walk
@@ -111,8 +112,8 @@ def _item(entry: Entry, target: str) -> Item:
 
 def _named(relative: str, kind: str) -> str:
     path = PurePosixPath(relative)
-    says = EXTENSIONS.get(path.suffix.lower())
-    if says == kind or (kind == VIDEO and says is None and path.suffix):
+    says = VIDEO if is_video_name(path) else EXTENSIONS.get(path.suffix.lower())
+    if says == kind:
         return relative
     return str(path.with_suffix(SUFFIX_OF[kind])) if says else relative + SUFFIX_OF[kind]
 
