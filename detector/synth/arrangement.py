@@ -54,7 +54,7 @@ def sample_group(rng: np.random.Generator, settings: SceneSettings) -> list[Pers
         dress = DRESS[pick(rng, settings.dress)]
         turn = float(rng.normal(0, 0.5)) if number else 0.0
         # Several people stand or sit: nobody lies before or over another in any view.
-        person = sample_person(rng, dress, heading + turn, upright=count > 1)
+        person = sample_person(rng, dress, heading + turn, upright=count > 1, kinds=settings.kinds)
         all_points = np.concatenate([mesh.vertices for mesh in person.meshes]).astype(np.float64)
         own_low, own_high = all_points.min(axis=0), all_points.max(axis=0)
         if number:

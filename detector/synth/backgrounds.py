@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from detector.errors import UsageError
 from detector.nearest import nearest
 from detector.synth.photographs import photographs, read_photograph
+from detector.synth.withheld import kinds_shown
 
 __all__ = ["BACKGROUNDS", "background", "noise_field"]
 
@@ -18,13 +19,14 @@ Size = tuple[int, int]
 _SKIN = np.array([[0.05, 0.025, 0.015], [0.25, 0.12, 0.07], [0.50, 0.28, 0.19], [0.80, 0.55, 0.43]])
 
 
-def background(image_size: Size, rng: np.random.Generator, kind: str | None = None) -> Floats:
+def background(image_size: Size, rng: np.random.Generator, kind: str | None = None, *, kinds: str = "all") -> Floats:
     """Return a background (H, W, 3), finite linear RGB in [0, 1].
 
     Args:
         image_size: (height, width).
         rng: draws the kind, when it is not given, and all else.
         kind: one of `BACKGROUNDS`; "photograph" is a "bokeh" where no such file is installed.
+        kinds: which of the photographs: see `detector.synth.withheld`.
 
     Raises:
         UsageError: for an unknown kind.
@@ -37,7 +39,7 @@ def background(image_size: Size, rng: np.random.Generator, kind: str | None = No
         raise UsageError(
             f"background must be one of {', '.join(BACKGROUNDS)}; got {kind!r}{nearest(kind, BACKGROUNDS)}"
         )
-    picture = BACKGROUNDS[kind](image_size, rng)
+    picture = _photograph(image_size, rng, kinds) if kind == "photograph" else BACKGROUNDS[kind](image_size, rng)
     if rng.random() < 0.3:
         # Out of focus, as behind a near subject.
         picture = _blurred(picture, max(image_size) * rng.uniform(0.003, 0.03))
@@ -229,8 +231,8 @@ def _bokeh(size: Size, rng: np.random.Generator) -> Floats:
     return _blurred(picture, max(size) * rng.uniform(0.003, 0.012))
 
 
-def _photograph(size: Size, rng: np.random.Generator) -> Floats:
-    found = photographs()
+def _photograph(size: Size, rng: np.random.Generator, kinds: str = "all") -> Floats:
+    found = kinds_shown(photographs(), kinds)
     picture = read_photograph(found[int(rng.integers(len(found)))]) if found else None
     if picture is None:
         return _bokeh(size, rng)

@@ -8,12 +8,17 @@ from numpy.typing import NDArray
 
 from detector.errors import UsageError
 from detector.synth.camera import Camera
+from detector.synth.withheld import kinds_shown
 
 __all__ = ["LIGHT_KINDS", "Light", "sample_lights"]
 
 LIGHT_KINDS = ("area", "flash", "sky", "sun")
 
 Floats = NDArray[np.float32]
+
+
+# Of the light; the fourth is the test split's alone.
+_MOODS = ("daylight", "overcast", "room", "studio", "flash")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +84,15 @@ class Light:
         return way / length, distance, falloff
 
 
-def sample_lights(rng: np.random.Generator, camera: Camera) -> list[Light]:
-    """Draw a set of lights around the camera's target: daylight, a room, a studio or a flash; all with some sky."""
-    mood = str(rng.choice(["daylight", "overcast", "room", "studio", "flash"]))
+def sample_lights(rng: np.random.Generator, camera: Camera, *, kinds: str = "all") -> list[Light]:
+    """Draw a set of lights around the camera's target: daylight, a room, a studio or a flash; all with some sky.
+
+    Args:
+        rng: draws all.
+        camera: most light comes from its side.
+        kinds: which moods: see `detector.synth.withheld`.
+    """
+    mood = str(rng.choice(kinds_shown(_MOODS, kinds)))
     warm, tint = rng.uniform(-0.12, 0.25), rng.uniform(-0.04, 0.04)
     colour = (1 + warm, 1 + tint, 1 - warm)
     floor = rng.uniform(0.05, 0.5) * np.array([1 + 0.3 * rng.random(), 1.0, 1 - 0.4 * rng.random()])

@@ -1,5 +1,6 @@
 """The picture that belongs to a seed and a number, with its boxes."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ from detector.synth.labels import Label, find_labels
 from detector.synth.render import render
 from detector.synth.scene import Scene
 from detector.synth.settings import SceneSettings
+from detector.synth.withheld import kinds_of_split
 
 __all__ = ["SynthPicture", "make_picture", "picture_rng"]
 
@@ -53,10 +55,12 @@ def make_picture(seed: int, number: int, settings: SceneSettings | None = None, 
     Args:
         seed: of the whole set.
         number: of the picture, from 0.
-        settings: of its scene.
+        settings: of its scene. Where `kinds` is "all", the split decides: see `detector.synth.withheld`.
         split: see `picture_rng`.
     """
     settings = SceneSettings() if settings is None else settings
+    if split and settings.kinds == "all":
+        settings = dataclasses.replace(settings, kinds=kinds_of_split(split))
     rng = picture_rng(seed, number, split)
     scene = Scene.sample(rng, settings, _cast(seed, number // settings.shots, settings, split))
     rendered = render(

@@ -62,7 +62,9 @@ class Person:
         return dataclasses.replace(self, meshes=tuple(mesh.moved(offset) for mesh in self.meshes))
 
 
-def sample_person(rng: np.random.Generator, dress: str, heading: float, *, upright: bool = False) -> Person:
+def sample_person(
+    rng: np.random.Generator, dress: str, heading: float, *, upright: bool = False, kinds: str = "all"
+) -> Person:
     """Draw a person whose feet, or whatever is lowest, are at z = 0, with its middle at x = y = 0.
 
     Args:
@@ -70,13 +72,14 @@ def sample_person(rng: np.random.Generator, dress: str, heading: float, *, uprig
         dress: one of `DRESS`.
         heading: where it faces.
         upright: whether it has to stand or sit.
+        kinds: of poses.
     """
     model = BodyModel.load()
     phenotype = Phenotype.sample(rng, local_names=model.local_names)
     shaped = model.shape(phenotype)
-    pose = sample_pose(rng, model, shaped)
+    pose = sample_pose(rng, model, shaped, kinds=kinds)
     while upright and pose.support not in ("stand", "seat"):
-        pose = sample_pose(rng, model, shaped)
+        pose = sample_pose(rng, model, shaped, kinds=kinds)
     cosine, sine = math.cos(heading), math.sin(heading)
     about_z = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     body = on_ground(model.pose(shaped, pose.rotations, about_z @ pose.root))

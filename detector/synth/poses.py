@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from detector.synth.phenotype import Phenotype
 from detector.synth.pose_check import overlap
 from detector.synth.pose_table import BASE_POSES, BasePose, LegAngles, Limb
 from detector.synth.skeleton import rotation_matrices
+from detector.synth.withheld import kinds_shown
 
 __all__ = ["Pose", "make_pose", "on_ground", "sample_pose"]
 
@@ -60,24 +61,25 @@ class Pose:
     support: str
 
 
-def sample_pose(rng: np.random.Generator, body: BodyModel, shaped: Shaped | None = None) -> Pose:
+def sample_pose(rng: np.random.Generator, body: BodyModel, shaped: Shaped | None = None, *, kinds: str = "all") -> Pose:
     """Draw a pose.
 
     Args:
         rng: draws all.
         body: whose joints are turned.
         shaped: the body to be posed, so that its limbs do not sink into it; None takes a middling one.
+        kinds: which of the base poses: see `detector.synth.withheld`.
     """
     if shaped is None:
         shaped = body.shape(Phenotype(sex=0.3, age=0.75))
     best: tuple[float, Pose] | None = None
-    names = list(BASE_POSES)
+    names = kinds_shown(list(BASE_POSES), kinds)
     name = names[int(rng.integers(len(names)))]
     for number in range(_TRIES):
         # A base pose that does not suit this body gives way to another one.
         if number and number % 4 == 0:
             name = names[int(rng.integers(len(names)))]
-        varied = _vary(name, rng)
+        varied = _vary(name, rng, names)
         pose = _turned(varied, name, shaped, body.joints, rng)
         depth = overlap(body, shaped, pose.rotations)
         if best is None or depth < best[0]:
@@ -106,9 +108,10 @@ def on_ground(mesh: Mesh) -> Mesh:
     return mesh.moved((-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]))
 
 
-def _vary(name: str, rng: np.random.Generator) -> BasePose:
+def _vary(name: str, rng: np.random.Generator, names: Sequence[str]) -> BasePose:
     base = BASE_POSES[name]
-    kin = [other for other in BASE_POSES.values() if other.family == base.family and other.support == base.support]
+    others = [BASE_POSES[other] for other in names]
+    kin = [other for other in others if other.family == base.family and other.support == base.support]
     other = kin[int(rng.integers(len(kin)))]
     share = rng.uniform(0, _BLEND_MOST) if rng.random() < _BLEND_SHARE else 0.0
     looseness = rng.uniform(0.3, 1.5)

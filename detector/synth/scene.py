@@ -20,6 +20,7 @@ from detector.synth.people import Person
 from detector.synth.regions import PARTS, read_regions
 from detector.synth.settings import SceneSettings
 from detector.synth.shading import Painter
+from detector.synth.withheld import kinds_shown
 
 __all__ = ["VIEWS", "Scene"]
 
@@ -72,8 +73,8 @@ class Scene:
         camera, view = _camera(rng, persons, objects, settings)
         if persons and rng.random() < settings.occluded:
             objects.append(sample_in_between(rng, camera))
-        lights = sample_lights(rng, camera)
-        kind = _background_kind(rng, empty=not persons)
+        lights = sample_lights(rng, camera, kinds=settings.kinds)
+        kind = _background_kind(rng, settings.kinds, empty=not persons)
         development = sample_development(rng)
         parameters = {
             "persons": [person.parameters for person in persons],
@@ -91,15 +92,15 @@ class Scene:
             covered={row: person.covered for row, person in rows.items()},
             camera=camera,
             lights=lights,
-            background=background(settings.image_size, rng, kind),
+            background=background(settings.image_size, rng, kind, kinds=settings.kinds),
             development=development,
             parameters=parameters,
         )
 
 
-def _background_kind(rng: np.random.Generator, *, empty: bool) -> str:
-    """Choose mostly photographs and rooms behind people, all alike without."""
-    names = sorted(BACKGROUNDS)
+def _background_kind(rng: np.random.Generator, kinds: str, *, empty: bool) -> str:
+    """Choose mostly photographs and rooms behind people, all alike without; photographs are withheld one by one."""
+    names = sorted({*kinds_shown(sorted(BACKGROUNDS), kinds), "photograph"})
     weights = [1.0 if empty else {"photograph": 4.0, "room": 3.0}.get(name, 1.0) for name in names]
     return names[pick(rng, weights)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from detector.config import from_table, read_toml
 from detector.errors import UsageError
+from detector.synth.withheld import kinds_shown
 
 __all__ = ["SceneSettings", "read_settings"]
 
@@ -25,6 +26,7 @@ class SceneSettings:
         views: shares of the whole of all persons, half of one, a torso, and one part from near, in that order.
         occluded: share of pictures of people with an object between them and the camera.
         turned: share of pictures that are turned by any angle, as from a phone held askew.
+        kinds: which poses, backgrounds and lights are drawn: see `detector.synth.withheld`.
     """
 
     image_size: tuple[int, int] = (384, 384)
@@ -35,6 +37,7 @@ class SceneSettings:
     views: tuple[float, float, float, float] = (0.34, 0.30, 0.24, 0.12)
     occluded: float = 0.08
     turned: float = 0.04
+    kinds: str = "all"
 
     def __post_init__(self) -> None:
         """Refuse shares that are none.
@@ -49,6 +52,7 @@ class SceneSettings:
         for name in ("empty", "occluded", "turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
+        kinds_shown((), self.kinds)
         if self.shots < 1:
             raise UsageError(f"shots must be at least 1; got {self.shots}")
         if min(self.image_size) < 32:

@@ -43,7 +43,7 @@ class WriteOptions:
 
     Attributes:
         seed: of the set.
-        split: splits of one seed share no picture.
+        split: splits of one seed share no picture; which kinds of things each shows: `detector.synth.withheld`.
         settings: of the scenes.
         file_format: one of `FORMATS`.
     """
