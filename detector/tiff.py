@@ -102,8 +102,13 @@ def tiff_pages(data: bytes, name: str, limits: Limits) -> list[int]:
                 raise _broken(name, "its pages must follow one another, not in a circle")
             pages.append(start)
             limits.check_frames(len(pages), 0, name)
+            if start >= len(data):
+                raise struct.error("the directory lies outside the file")
             (count,) = struct.unpack_from(order + number, data, start)
-            (start,) = struct.unpack_from(order + pointer, data, start + struct.calcsize("<" + number) + count * entry)
+            at = start + struct.calcsize("<" + number) + count * entry
+            if at >= len(data):
+                raise struct.error("the directory reaches over the file's end")
+            (start,) = struct.unpack_from(order + pointer, data, at)
     except struct.error as error:
         raise _broken(name, "its directories must lie inside the file") from error
     return pages
