@@ -47,11 +47,10 @@ class ColourDetector:
     def _one(self, picture: Picture, classes: Sequence[str]) -> Detections:
         self.looks += 1
         pixels = np.asarray(picture.load())
-        records = []
+        records: list[dict[str, Any]] = []
         for label in classes:
-            for box in boxes_of(pixels, label):
-                if self._rng.random() >= self.misses:
-                    records.append({"label": label, "score": 0.6, "box": box})
+            seen = [box for box in boxes_of(pixels, label) if self._rng.random() >= self.misses]
+            records += [{"label": label, "score": 0.6, "box": box} for box in seen]
         if self._rng.random() < self.false_alarms:
             x, y = self._rng.uniform(0, 60, 2)
             records.append({"label": BREAST, "score": 0.4, "box": [x, y, x + 20, y + 20]})

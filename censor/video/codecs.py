@@ -23,16 +23,13 @@ CONTAINERS = {
     ".ts": "mpegts",
     ".m2ts": "mpegts",
     ".mts": "mpegts",
-    ".mpg": "mpeg",
-    ".mpeg": "mpeg",
     ".flv": "flv",
     ".3gp": "3gp",
-    ".ogv": "ogg",
-    ".wmv": "asf",
-    ".asf": "asf",
 }
-# WebM holds no H.264, MPEG program streams and Ogg hold their own; all others hold it.
-_DEFAULTS = {"webm": "libvpx-vp9", "mpeg": "mpeg2video", "ogg": "libtheora"}
+# WebM holds no H.264; all others hold it.
+_DEFAULTS = {"webm": "libvpx-vp9"}
+# AVI keeps one time a frame: what is decoded and shown in different orders loses its times.
+_NO_REORDERING = ("avi",)
 _DEFAULT = "libx264"
 _SHORT = {"h264": "libx264", "h265": "libx265", "hevc": "libx265", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
 # The option that sets the quality, others that it needs, and a value at which the picture is hard to tell from the
@@ -95,13 +92,14 @@ class Encoder:
             target.bit_rate = int(_BITS_A_PIXEL * size[0] * size[1] * float(rate or 25))
 
 
-def choose_encoder(container: str, codec: str | None, crf: int | None) -> Encoder:
+def choose_encoder(container: str, codec: str | None, crf: int | None, time_base: Fraction) -> Encoder:
     """Return the encoder to use, after trying that it starts.
 
     Args:
         container: as from `container_for`.
         codec: the name of an encoder, or of a codec; None for the container's usual one.
         crf: its quality, None for a good one.
+        time_base: unit of the frames' times, which it must take.
 
     Raises:
         UsageError: for a codec that is not known, or has no quality to set.
@@ -126,19 +124,24 @@ def choose_encoder(container: str, codec: str | None, crf: int | None) -> Encode
     if scale is None and crf is not None:
         raise UsageError(f"crf must be given with an encoder that has such a scale, libx264 say; {name} has none")
     options = {} if scale is None else {**scale[1], scale[0]: str(scale[2] if crf is None else crf)}
+    if container in _NO_REORDERING:
+        options["bf"] = "0"
+    if name == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # it writes thirty lines to standard error otherwise
     encoder = Encoder(name, usable[0], options)
-    _probe(av, encoder)
+    _probe(av, encoder, time_base)
     return encoder
 
 
-def _probe(av: Any, encoder: Encoder) -> None:
+def _probe(av: Any, encoder: Encoder, time_base: Fraction) -> None:
     """Start the encoder on a small picture size; hardware tells only so whether it is there."""
     context = av.CodecContext.create(encoder.name, "w")
-    encoder.set_up(context, (256, 256), Fraction(1, 25), Fraction(25))
+    encoder.set_up(context, (256, 256), time_base, Fraction(25))
     context.options = dict(encoder.options)
     try:
         context.open()
     except (av.error.FFmpegError, ValueError) as error:
         raise OutputError(
-            f"the encoder {encoder.name} must start on this machine; it does not ({error}); name another codec"
+            f"the encoder {encoder.name} must start on this machine; it does not for times in units of {time_base} s "
+            f"({error.strerror if isinstance(error, OSError) else error}); name another codec"
         ) from error

@@ -86,10 +86,11 @@ def run_video(
     """
     rules, limits = rules or VideoRules(), limits or Limits()
     container = container_for(target)
-    encoder = choose_encoder(container, rules.codec, rules.crf)
     with _opened(source, rules, limits) as file:
         with file.open() as opened:
             facts = file.facts(opened)
+            base = file.main_stream(opened).time_base
+            encoder = choose_encoder(container, rules.codec, rules.crf, base)
             check_streams(container, copied_streams(opened, rules.drop), rules.drop)
         looks = look_through(pipeline, file, rules, limits, progress)
         judged = judge(pipeline, looks)
