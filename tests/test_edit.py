@@ -176,10 +176,14 @@ def edit(
 
     def call(*arguments: str, visit: Visit | None = None) -> tuple[int, str, str]:
         def browse(url: str) -> bool:
-            assert visit is not None, "no browser is to be opened"
-            client = Client(servers[-1])
-            client.log_in(url.partition("#")[2])
-            visit(client)
+            try:
+                assert visit is not None, "no browser is to be opened"
+                client = Client(servers[-1])
+                client.log_in(url.partition("#")[2])
+                visit(client)
+            except BaseException:
+                _thread.interrupt_main()  # or the round would wait for ever
+                raise
             return True
 
         monkeypatch.setattr(server_module.EditServer, "__init__", remember)

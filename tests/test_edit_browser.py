@@ -9,6 +9,7 @@ import pytest
 from edit_rounds import FOUND, allow_loopback, drawing, editing_of, pixels, policy, serving
 from webdriver import Browser, browser, missing
 
+from censor.edit import server as server_module
 from censor.edit.editing import SCREEN_SIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
@@ -145,3 +146,23 @@ def test_a_second_page_gets_nothing_and_a_reload_goes_on(tmp_path: Path) -> None
             stranger.open(f"http://127.0.0.1:{server.server_port}/")
             stranger.wait("document.body.innerText.includes('holds no session')")
         assert not server.ending.is_set()
+
+
+def test_the_page_says_when_the_program_has_stopped(tmp_path: Path) -> None:
+    editing = editing_of(drawing(tmp_path / "in.png"), tmp_path / "out.png", FOUND)
+    with serving(editing) as server, browser(tmp_path / "profile") as window:
+        window.open(server.url)
+        window.wait("document.body.dataset.shown")
+        server.ending.set()
+        window.wait("document.getElementById('problem').innerText.includes('has ended')")
+
+
+def test_leaving_the_page_ends_the_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "GRACE", 0.5)
+    editing = editing_of(drawing(tmp_path / "in.png"), tmp_path / "out.png", FOUND)
+    with serving(editing) as server, browser(tmp_path / "profile") as window:
+        window.open(server.url)
+        window.wait("document.body.dataset.shown")
+        assert not server.ending.wait(1.5)
+        window.open("about:blank")
+        assert server.ending.wait(10)

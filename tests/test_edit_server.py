@@ -183,7 +183,7 @@ def test_requests_are_bounded(served: EditServer, client: Client) -> None:
 def test_connections_are_bounded_and_none_waits_for_ever(
     served: EditServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module._Handler, "timeout", 0.5)
+    monkeypatch.setattr(server_module._Handler, "timeout", server_module._Handler.timeout / 20)
     idle = [socket.create_connection(("127.0.0.1", served.server_port)) for _ in range(MAX_CONNECTIONS)]
     over = socket.create_connection(("127.0.0.1", served.server_port))
     over.settimeout(5)
