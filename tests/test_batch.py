@@ -214,6 +214,41 @@ def test_a_copy_whose_original_result_was_altered_is_made_afresh(finder: Finder)
     assert Path("out/zzz.png").read_bytes() != Path("in/zzz.png").read_bytes()
 
 
+def flip_last_byte(path: str) -> None:
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[:-1] + bytes([data[-1] ^ 255]))
+
+
+@pytest.mark.parametrize("path", ["in/d.bmp", "out/d.bmp"])
+def test_an_alteration_of_the_same_length_is_seen(finder: Finder, path: str) -> None:
+    put("in/d.bmp", data=saved(colour_picture(), "BMP"))
+    assert run("in", "out") == 0
+    flip_last_byte(path)
+    assert run("in", "out") == 0
+    assert finder.looks == 5
+
+
+def test_what_is_altered_while_it_is_copied_is_made_afresh(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("in", "out") == 0
+    shutil.copy("in/a.png", "in/zzz.png")
+    flip_last_byte("out/a.png")
+    monkeypatch.setattr(Journal, "_stands", lambda self, done: True)  # it did a moment ago
+    assert run("in", "out") == 0
+    assert finder.looks == 4
+    assert Path("out/zzz.png").read_bytes() != Path("out/a.png").read_bytes()
+
+
+def test_with_a_mask_the_name_decides_between_files_of_the_same_bytes(finder: Finder) -> None:
+    shutil.copy("in/a.png", "in/b.png")
+    assert run("--quiet", "--report", "r.jsonl", "--include=?.png", "--exclude", "x", "in", "out") == 0
+    first = json.loads(Path("r.jsonl").read_text().splitlines()[0])
+    hidden = {**first, "source": os.path.join("in", "b.png")}
+    shown = {**first, "boxes": [{**box, "hide": False} for box in first["boxes"]]}
+    Path("m.jsonl").write_text(json.dumps(shown) + "\n" + json.dumps(hidden) + "\n")
+    assert run("--mask", "m.jsonl", "--include=?.png", "--exclude", "x", "in", "masked") == 3
+    assert Path("masked/a.png").read_bytes() != Path("masked/b.png").read_bytes()
+
+
 def test_a_journal_cut_short_costs_one_file(finder: Finder) -> None:
     assert run("in", "out") == 0
     path = Path("out", JOURNAL_NAME)
