@@ -288,9 +288,9 @@ def test_who_looks_rarely_still_hides_all(tmp_path: Path) -> None:
     for rules in ({"every": 3}, {"rate": 8.0}):
         detector = ColourDetector()
         report, _, after = censored(
-            clip([slow], frames=40), tmp_path / "o.mp4", video_pipeline(detector, verify=False), **rules
+            clip([slow], frames=41), tmp_path / "o.mp4", video_pipeline(detector, verify=False), **rules
         )
-        assert report.video["looked"] == detector.looks < 16
+        assert report.video["looked"] == detector.looks == (15 if "every" in rules else 11)  # with the last frame
         assert exposed(after) == 0
         assert not report.verified
 
@@ -313,13 +313,14 @@ def test_interrupting_leaves_no_half_file(tmp_path: Path, stage: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
 
 
-def test_a_video_that_changes_while_it_is_worked_on_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pts", [(0, 3000, 7000, 9000), (0, *range(3001, 24_000, 3000)), ()])
+def test_a_video_that_changes_while_it_is_worked_on_is_refused(tmp_path: Path, pts: tuple[int, ...]) -> None:
     source = tmp_path / "in.mp4"
     source.write_bytes(clip(ONE, frames=8))
 
     def progress(name: str, done: int, total: int | None) -> None:
         if name == "looking" and done == 8:
-            other = clip(ONE, pts=[0, 3000, 7000, 9000])
+            other = clip(ONE, pts=pts) if pts else clip(PARTS[1:], frames=8)
             with source.open("r+b") as file:
                 file.write(other)
                 file.truncate(len(other))
@@ -409,7 +410,7 @@ def test_other_files_are_never_opened(tmp_path: Path) -> None:
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n",
     ]
     for text in lists:
-        with pytest.raises(InputError, match=r"must be readable|must hold its own frames"):
+        with pytest.raises(InputError, match="must be readable"):
             run_video(video_pipeline(), text.encode(), tmp_path / "o.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["segment.ts"]
 

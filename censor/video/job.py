@@ -111,6 +111,7 @@ def run_video(
                     break
                 if round_ < ROUNDS:
                     plan = _harder(plan, hits)
+            file.check_unchanged()
             digest = _digest(out)
     problems = tuple(
         f"{name} is still found in the output at {hit.time:.2f} s, at {score:.2f}"

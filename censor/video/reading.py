@@ -130,6 +130,15 @@ class VideoFile:
             digest.update(chunk)
         return digest.hexdigest()
 
+    def check_unchanged(self) -> None:
+        """Make sure that the file is the one that was opened first.
+
+        Raises:
+            InputError: when it is not.
+        """
+        if self._hash() != self.sha256:
+            raise InputError(f"{self.name}: the video must not change while it is worked on; it did; try again")
+
     @contextmanager
     def open(self) -> Iterator[Any]:
         """Give PyAV's container, at the start.
