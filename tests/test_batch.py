@@ -157,11 +157,11 @@ def test_the_key_covers_models_version_and_the_content_of_files(
 ) -> None:
     policy = load_censor_policy("default", second_opinion=False)
     pipeline = Pipeline(model=finder, opinion=None, policy=policy)
-    Path("list.jsonl").write_text("one")
-    options = {"known": "./list.jsonl", "style": None}
+    Path("list").write_text("one")
+    options = {"known": "list", "style": None, "caption": "x" * 5000 + "\0"}
     keys = [settings_key(pipeline, options)]
     assert settings_key(pipeline, dict(options)) == keys[0]
-    Path("list.jsonl").write_text("two")
+    Path("list").write_text("two")
     keys.append(settings_key(pipeline, options))
     keys.append(settings_key(pipeline, {**options, "an option of tomorrow": 1}))
     monkeypatch.setattr("detector.__version__", "99")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,8 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
-    if isinstance(value, str) and len(value) < 4096 and ("/" in value or "." in value or "\\" in value):
-        sha256 = hash_file(value) if Path(value).is_file() else None
-        return [value, sha256] if sha256 else value
+    if isinstance(value, str) and os.path.isfile(value):
+        return [value, hash_file(value)]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Path):
