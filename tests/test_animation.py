@@ -90,6 +90,46 @@ def test_outside_hidden_regions_every_pixel_stays(tmp_path: Path, kind: str, alp
     assert 0 < changed < before.shape[0] * before.shape[1] * len(TIMES) * 0.6
 
 
+@pytest.mark.parametrize("alpha", [False, True], ids=["opaque", "transparent"])
+@pytest.mark.parametrize("colours", [120, 245, 255])
+def test_a_gif_keeps_the_colours_that_are_not_hidden_exactly(tmp_path: Path, colours: int, alpha: bool) -> None:
+    """The mosaic would bring more colours than a palette holds."""
+    palette = np.random.default_rng(colours).integers(0, 200, (colours, 3), dtype=np.uint8)
+    frames = []
+    for image in drawn(4):
+        pixels = np.array(image.resize((96, 64), Image.Resampling.NEAREST))
+        ground = ~exposed(pixels)
+        pixels[ground] = palette[np.arange(ground.sum()) % colours]
+        frame = Image.fromarray(pixels)
+        if alpha:
+            frame.putalpha(Image.new("L", frame.size, 255))
+            frame.paste((0, 0, 0, 0), (80, 0, 96, 20))
+        frames.append(frame)
+    data = animated("GIF", frames)
+    report = run(data, tmp_path / "out.gif", style="pixelate", verify=False)
+    for record, before, after in zip(
+        report.frames, by_pillow(data), by_pillow((tmp_path / "out.gif").read_bytes()), strict=True
+    ):
+        for region in record["painted"]:
+            x1, y1, x2, y2 = region["box"]
+            before[y1:y2, x1:x2] = after[y1:y2, x1:x2]
+        assert (before[..., 3] == after[..., 3]).all()
+        solid = after[..., 3] == 255
+        assert (before[solid] == after[solid]).all()
+
+
+def test_of_an_mpo_only_the_first_picture_is_left(tmp_path: Path) -> None:
+    """Phones write their JPEGs so, with a gain map or another view behind; refusing or warning would hit them all."""
+    buffer = io.BytesIO()
+    first, second = Image.new("RGB", SIZE, (9, 90, 9)), drawn(1)[0]
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    report = run_to_file(pipeline(), buffer.getvalue(), tmp_path / "out.jpg")
+    written = (tmp_path / "out.jpg").read_bytes()
+    assert buffer.getvalue().count(b"\xff\xd8\xff") == 2
+    assert written.count(b"\xff\xd8\xff") == 1
+    assert report.exit_code == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_part_that_is_missed_in_a_frame_is_hidden_there_all_the_same(tmp_path: Path, kind: str) -> None:
     finder = Finder(misses=[0, 3, 4, 7])

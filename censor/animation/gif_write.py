@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from censor.animation.gif_read import CLEAR, KEEP, gif_structure
-from censor.animation.plan import Plan, changed_box
+from censor.animation.plan import Plan, changed_box, hidden_mask
 from detector.limits import Limits
 
 __all__ = ["write_gif"]
@@ -22,6 +22,8 @@ __all__ = ["write_gif"]
 COLOURS = 256
 # Every frame has a palette of its own; some readers complain where there is none for all.
 HAS_PALETTE, UNUSED_PALETTE = 0x80, bytes(3) + b"\xff\xff\xff"
+# Hidden regions take colours of their own if at least so many are left; otherwise they share those that are kept.
+FEWEST = 8
 # Where nothing changed a frame still needs a pixel, to be there for its time.
 ONE_PIXEL = (0, 0, 1, 1)
 
@@ -38,18 +40,21 @@ def write_gif(file: BinaryIO, frames: Iterator[Image.Image], plan: Plan) -> None
             shown = frame.getchannel("A")
             clear = ImageChops.invert(shown)
             box = shown.getbbox() or ONE_PIXEL
-            file.write(_frame(frame.convert("RGB").crop(box), box, ticks, clear.crop(box)))
+            hidden = hidden_mask(frame).crop(box)
+            file.write(_frame(frame.convert("RGB").crop(box), box, ticks, clear.crop(box), hidden))
         else:
             box = (0, 0, width, height) if before is None else changed_box(before, frame) or ONE_PIXEL
-            file.write(_frame(frame.crop(box), box, ticks, None))
+            file.write(_frame(frame.crop(box), box, ticks, None, hidden_mask(frame).crop(box)))
             before = frame
     file.write(b"\x3b")
 
 
-def _frame(image: Image.Image, box: tuple[int, int, int, int], ticks: int, clear: Image.Image | None) -> bytes:
+def _frame(
+    image: Image.Image, box: tuple[int, int, int, int], ticks: int, clear: Image.Image | None, hidden: Image.Image
+) -> bytes:
     """Return a frame's blocks: how it is shown, where, its own palette, its pixels."""
     buffer = io.BytesIO()
-    indexed(image, clear).save(buffer, "GIF", interlace=0, optimize=False)
+    indexed(image, clear, hidden).save(buffer, "GIF", interlace=0, optimize=False)
     coded = buffer.getvalue()
     (frame,) = gif_structure(coded, "<frame>", _ANY).frames
     bits = max((len(frame.palette) // 3 - 1).bit_length(), 1)
@@ -72,30 +77,65 @@ def _frame(image: Image.Image, box: tuple[int, int, int, int], ticks: int, clear
 _ANY = Limits(max_pixels=1 << 40, max_side=1 << 20, max_total_pixels=1 << 50)
 
 
-def indexed(image: Image.Image, clear: Image.Image | None) -> Image.Image:
+def indexed(image: Image.Image, clear: Image.Image | None, hidden: Image.Image) -> Image.Image:
     """Return an RGB picture with a palette of its colours where there are few enough, else of the nearest.
+
+    What is not hidden goes first: its colours stay exact where they alone are few enough, and those of hidden regions,
+    which may be many in a mosaic, share what is left of the palette.
 
     Args:
         image: mode RGB.
         clear: mode L, 255 where the picture is transparent; these pixels get an entry of their own. None for none.
+        hidden: mode L, 255 where a region was painted.
     """
     room = COLOURS if clear is None else COLOURS - 1
-    pixels = np.asarray(image).astype(np.uint32)
-    numbers = np.asarray(pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2], dtype=np.uint32)
-    shown = numbers if clear is None else numbers[np.asarray(clear) == 0]
-    colours = np.unique(shown)
-    if len(colours) <= room:
-        result = Image.fromarray(_places(numbers, colours))
-        result.putpalette(_palette(colours))
-        entry = len(colours)
-    else:
-        result = image.quantize(room)
-        result.putpalette(bytes(result.getpalette() or ()).ljust(3 * COLOURS, b"\0"))
-        entry = COLOURS - 1
+    pixels = np.array(image)
+    shown = np.ones(pixels.shape[:2], dtype=bool) if clear is None else np.asarray(clear) == 0
+    inside = shown & (np.asarray(hidden) != 0)
+    if _count(pixels[shown]) > room:
+        kept = np.unique(_numbers(pixels[shown & ~inside]))
+        if len(kept) > room:
+            return _nearest(image, clear, room)
+        pixels[inside] = _fewer(pixels[inside], kept, room - len(kept))
+    numbers = _numbers(pixels)
+    colours = np.unique(numbers[shown])
+    result = Image.fromarray(_places(numbers, colours))
+    result.putpalette(_palette(colours))
     if clear is not None:
-        result.paste(entry, mask=clear)
-        result.info["transparency"] = entry
+        result.paste(len(colours), mask=clear)
+        result.info["transparency"] = len(colours)
     return result
+
+
+def _nearest(image: Image.Image, clear: Image.Image | None, room: int) -> Image.Image:
+    """Return a picture of too many colours in the best so many."""
+    result = image.quantize(room)
+    result.putpalette(bytes(result.getpalette() or ()).ljust(3 * COLOURS, b"\0"))
+    if clear is not None:
+        result.paste(COLOURS - 1, mask=clear)
+        result.info["transparency"] = COLOURS - 1
+    return result
+
+
+def _fewer(pixels: NDArray[np.uint8], kept: NDArray[np.uint32], left: int) -> NDArray[np.uint8]:
+    """Return (N, 3) pixels in at most `left` colours of their own, or, where these are too few, in those kept."""
+    row = Image.fromarray(pixels[None])
+    if left >= FEWEST:
+        return np.asarray(row.quantize(left).convert("RGB")).reshape(-1, 3)
+    palette = Image.new("P", (1, 1))
+    # Repeated to the full length: what is missing would count as black.
+    palette.putpalette(np.resize(np.frombuffer(_palette(kept)[: 3 * len(kept)], np.uint8), 3 * COLOURS).tobytes())
+    return np.asarray(row.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")).reshape(-1, 3)
+
+
+def _numbers(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return one number for each colour of (..., 3)."""
+    wide = pixels.astype(np.uint32)
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], dtype=np.uint32)
+
+
+def _count(pixels: NDArray[np.uint8]) -> int:
+    return len(np.unique(_numbers(pixels)))
 
 
 def _places(numbers: NDArray[np.uint32], colours: NDArray[np.uint32]) -> NDArray[np.uint8]:

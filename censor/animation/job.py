@@ -13,7 +13,7 @@ from PIL import Image
 from censor.animation.checking import Written, check_animation, found_again, harder
 from censor.animation.covering import Cover, Painter, held_boxes, regions_for, whole_cover
 from censor.animation.looking import Looks, look_at_all, worst
-from censor.animation.plan import ANIMATED, plan_for
+from censor.animation.plan import ANIMATED, plan_for, with_hidden
 from censor.animation.report import FramesReport, boxes_by_frame, frame_ranges
 from censor.animation.sequence import Animation
 from censor.animation.writing import write_frames
@@ -113,7 +113,7 @@ def _painted(
         image, done = (Painter() if i < animation.default_image else painter).paint(frame, regions)
         painted.append(done)
         if i or not skip_first:
-            yield image
+            yield with_hidden(image, [item.box for item in done if item.painted])
 
 
 def _looked(pipeline: "Pipeline", animation: Animation) -> _Work:

@@ -1,5 +1,6 @@
 """`Plan`: how an animation is to be written, and what a format cannot express of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from censor.imagefile import GIF_OPAQUE
 from detector.decode import fresh
 from detector.errors import OutputError
 
-__all__ = ["ANIMATED", "Plan", "changed_box", "fitted", "plan_for", "whole_ticks"]
+__all__ = ["ANIMATED", "Plan", "changed_box", "fitted", "hidden_mask", "plan_for", "whole_ticks", "with_hidden"]
 
 # The formats, as Pillow names them, in which animations are written.
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
@@ -19,6 +20,8 @@ ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _TICKS = {"GIF": (100, 0xFFFF), "PNG": (1000, 0xFFFF), "WEBP": (1000, 0xFFFFFF), "AVIF": (1000, 0xFFFFFFFF)}
 # The largest number of plays that a format can say; more are as good as without an end.
 _PLAYS = {"GIF": 0x10000, "PNG": 0x7FFFFFFF, "WEBP": 0xFFFF, "AVIF": 0x7FFFFFFF}
+# Pillow hands a picture's `info` on to what is made of it; no encoder knows this word.
+_HIDDEN = "retina-censor hidden"
 MAX_SIDE = {"GIF": 0xFFFF, "PNG": 0x7FFFFFFF, "WEBP": 16383, "AVIF": 65535}
 
 
@@ -107,6 +110,20 @@ def whole_ticks(durations: tuple[Fraction, ...], timescale: int) -> list[int]:
     return ticks
 
 
+def with_hidden(image: Image.Image, boxes: Sequence[tuple[int, int, int, int]]) -> Image.Image:
+    """Note on a frame where regions were painted, for writers that must choose what to keep exactly."""
+    image.info[_HIDDEN] = tuple(boxes)
+    return image
+
+
+def hidden_mask(image: Image.Image) -> Image.Image:
+    """Return mode L, 255 where a region was painted on a frame."""
+    mask = Image.new("L", image.size)
+    for box in image.info.get(_HIDDEN, ()):
+        mask.paste(255, box)
+    return mask
+
+
 def changed_box(before: Image.Image, after: Image.Image) -> tuple[int, int, int, int] | None:
     """Return the smallest box outside which two pictures of one size and mode are equal; None where they are."""
     return ImageChops.difference(before, after).getbbox(alpha_only=False)
@@ -119,5 +136,5 @@ def fitted(image: Image.Image, plan: Plan) -> Image.Image:
     image = image if image.mode == "RGBA" else image.convert("RGBA")
     if plan.format == "GIF":
         image.putalpha(image.getchannel("A").point([255 * (alpha >= GIF_OPAQUE) for alpha in range(256)]))
-        image = fresh(image, "RGBA")
+        image = with_hidden(fresh(image, "RGBA"), image.info.get(_HIDDEN, ()))
     return image
