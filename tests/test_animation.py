@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,22 @@ def test_a_part_that_is_missed_in_a_frame_is_hidden_there_all_the_same(tmp_path:
     report = run(animated(kind, duration=100), tmp_path / "out", finder, verify=False)
     assert [bool(frame["found"]) for frame in report.frames] == [i not in (0, 3, 4, 7) for i in range(8)]
     assert not any(exposed(frame).any() for frame in by_pillow((tmp_path / "out").read_bytes()))
+
+
+@pytest.mark.parametrize("alpha", [False, True], ids=["opaque", "transparent"])
+@pytest.mark.parametrize(("kind", "to"), [("GIF", "GIF"), ("PNG", "GIF"), ("GIF", "PNG"), ("GIF", "WEBP")])
+def test_where_nothing_is_found_every_frame_looks_as_before(tmp_path: Path, kind: str, to: str, alpha: bool) -> None:
+    """What moves over nothing leaves no trace behind it."""
+    frames = [Image.new("RGBA", SIZE, (0, 0, 0, 0) if alpha else (9, 9, 9, 255)) for _ in range(6)]
+    for i, frame in enumerate(frames):
+        frame.paste((200, 120, 10 * i, 255), (7 * i, 3 * i, 7 * i + 9, 3 * i + 9))
+    data = animated(kind, frames if alpha else [frame.convert("RGB") for frame in frames])
+    report = run(data, tmp_path / f"out.{to.lower()}", verify=False)
+    assert report.method == "reencoded"
+    for before, after in zip(by_pillow(data), by_pillow((tmp_path / f"out.{to.lower()}").read_bytes()), strict=True):
+        before[before[..., 3] == 0] = 0
+        after[after[..., 3] == 0] = 0
+        assert (before == after).all()
 
 
 def test_an_end_runs_into_the_beginning_unless_it_is_shown_once(tmp_path: Path) -> None:
@@ -415,4 +432,30 @@ def test_an_encoder_that_fails_is_an_output_error(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(writing._WRITERS, "GIF", fail)
     with pytest.raises(OutputError, match="its encoder failed"):
         run(animated("GIF"), tmp_path / "out.gif")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda frames, plan: (frames[::-1], plan), "must show what was painted"),
+        (lambda frames, plan: (frames, replace(plan, plays=9)), "played as was asked"),
+        (lambda frames, plan: (frames[:-1], replace(plan, durations=plan.durations[:-1])), "played as was asked"),
+    ],
+    ids=["order", "plays", "count"],
+)
+def test_a_file_that_is_not_what_was_painted_is_never_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, message: str
+) -> None:
+    from censor.animation import writing
+
+    honest = writing._WRITERS["PNG"]
+
+    def spoilt(file: Any, frames: Any, plan: Any) -> None:
+        pictures, other = spoil(list(frames), plan)
+        honest(file, iter(pictures), other)
+
+    monkeypatch.setitem(writing._WRITERS, "PNG", spoilt)
+    with pytest.raises(OutputError, match=message):
+        run(animated("PNG"), tmp_path / "out.png")
     assert list(tmp_path.iterdir()) == []
