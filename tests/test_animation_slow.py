@@ -1,6 +1,7 @@
 """What takes longer: memory over many frames, and a process that is killed while it writes."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from censor.api import run_to_file
 from censor.atomic import leftovers
-from tests.animation_samples import animated, drawn
+from detector.errors import RetinaCensorError
+from detector.limits import Limits
+from tests.animation_samples import animated, drawn, pipeline
+from tests.test_animation_pages import tiff
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
@@ -79,3 +84,30 @@ def test_a_killed_process_leaves_the_old_file_or_the_new_one(tmp_path: Path, del
         "in.gif",
         "out.gif",
     }
+
+
+def test_mutated_animations_raise_our_errors_or_are_censored(tmp_path: Path) -> None:
+    rng = random.Random(6)
+    limits = Limits(
+        max_bytes=1 << 20, max_pixels=1_000_000, max_side=5_000, max_frames=200, max_total_pixels=20_000_000
+    )
+    sources = [
+        animated(kind, drawn(4, alpha=alpha)) for kind in ("GIF", "PNG", "WEBP", "AVIF") for alpha in (False, True)
+    ]
+    sources += [tiff(), tiff(big_tiff=True)]
+    refused = written = 0
+    for _ in range(600):
+        data = bytearray(rng.choice(sources))
+        for _ in range(rng.choice((1, 1, 4, 16))):
+            at = rng.randrange(rng.choice((len(data), 120)))
+            data[at : at + rng.choice((0, 1, 4))] = rng.choice((b"\xff\xff\xff\xff", bytes(4), rng.randbytes(1), b""))
+        target = tmp_path / "out.gif"
+        try:
+            run_to_file(pipeline(), bytes(data), target, limits=limits)
+            written += 1
+        except RetinaCensorError:
+            refused += 1
+        target.unlink(missing_ok=True)
+        assert list(tmp_path.iterdir()) == []
+    assert refused > 300
+    assert written > 20

@@ -25,13 +25,15 @@ from detector.limits import Limits
 if TYPE_CHECKING:
     from censor.pipeline import Pipeline
 
-__all__ = ["Written", "check_animation", "found_again", "harder"]
+__all__ = ["UNBOUNDED", "Written", "check_animation", "found_again", "harder"]
 
 # How far a frame's small copy may lie from that of what was written, of 255, on the mean: nothing where nothing is
 # lost, the nearest of 256 colours for GIF, and what coders of few bits make of noise.
 TOLERANCE = {"PNG": 0.0, "GIF": 12.0, "WEBP": 32.0, "AVIF": 32.0}
 # Above what any written file has; it was bounded when it was read.
-_ANY = Limits(max_bytes=1 << 40, max_pixels=1 << 40, max_side=1 << 20, max_frames=1 << 30, max_total_pixels=1 << 60)
+UNBOUNDED = Limits(
+    max_bytes=1 << 40, max_pixels=1 << 40, max_side=1 << 20, max_frames=1 << 30, max_total_pixels=1 << 60
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def check_animation(file: BinaryIO, written: Written) -> Animation:
     plan = written.plan
     file.seek(0)
     try:
-        output = open_source(file.read(), limits=_ANY, name="the output")
+        output = open_source(file.read(), limits=UNBOUNDED, name="the output")
         if not isinstance(output, Animation):
             raise OutputError("the output must be an animation; it is not")
         said = (output.format, output.durations, output.plays, output.image_size[::-1], output.default_image)

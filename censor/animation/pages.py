@@ -4,10 +4,11 @@ Each goes through the pipeline for pictures, with its own second look; then it i
 file is read again, and every page must decode to the pixels that the pipeline gave.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from censor.animation.checking import _ANY
+from censor.animation.checking import UNBOUNDED
 from censor.animation.looking import worst
 from censor.animation.opening import open_source
 from censor.animation.report import FramesReport, boxes_by_frame
@@ -62,7 +63,7 @@ def censor_pages(
             outcome = pipeline.run_mask(picture, *chosen[i], target, "TIFF")
         _append(writer, outcome)
         reports.append(outcome.report)
-        digests.append(_digest(Picture.open(outcome.data, limits=_ANY)))
+        digests.append(_digest(Picture.open(outcome.data, limits=UNBOUNDED)))
     writer.close()
     file.flush()
     _check(file, digests)
@@ -82,8 +83,6 @@ def _append(writer: Any, outcome: "Outcome") -> None:
 
 def _digest(picture: Picture) -> bytes:
     """Return a hash of what a page shows."""
-    import hashlib
-
     image = picture.load()
     facts = f"{image.mode} {image.size} {picture.orientation}".encode()
     return hashlib.sha256(facts + image.tobytes() + (picture.icc_profile or b"")).digest()
@@ -92,7 +91,7 @@ def _digest(picture: Picture) -> bytes:
 def _check(file: BinaryIO, digests: list[bytes]) -> None:
     file.seek(0)
     try:
-        output = open_source(file.read(), limits=_ANY, name="the output")
+        output = open_source(file.read(), limits=UNBOUNDED, name="the output")
         shown = [_digest(page) for page in output.pictures()] if isinstance(output, Pages) else []
     except InputError as error:
         raise OutputError(f"the output must decode; it does not ({error})") from error
