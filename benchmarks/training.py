@@ -51,7 +51,8 @@ def ours(backbone: str, side: int, batch: Batch, device: torch.device) -> Callab
         [size, f"model.preprocessing.long_side={side}", "train.sync_bn=false", "train.lr=1e-5"],
     )
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    engine = Engine(model=build_retinanet(config.model), config=config, group=Group(device=device), total=10_000, dtype=dtype)
+    model, group = build_retinanet(config.model), Group(device=device)
+    engine = Engine(model=model, config=config, group=group, total=10_000, dtype=dtype)
     return lambda: engine.step(0, batch) and None
 
 

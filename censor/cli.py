@@ -42,6 +42,7 @@ EXAMPLES = """\b
 Examples:
   censor in.jpg out.jpg
   censor --style box --colour white in.jpg out.jpg
+  censor --sticker heart in.jpg out.jpg
   censor photos/*.jpg censored/
   censor photos/ clean/                     # a whole tree; again, and it goes on where it stopped
   censor --exclude .git --include=*.jpg --dry-run photos/ clean/
@@ -68,7 +69,7 @@ Examples:
 )
 @click.option("--style", type=str, help="blur, pixelate, box, match, sticker or inpaint.  [policy: pixelate]")
 @click.option("--shape", type=str, help="rectangle, ellipse or rounded; each covers the whole box.  [rectangle]")
-@click.option("--colour", "--color", type=str, help="Colour of --style box: a name or #rrggbb.  [black]")
+@click.option("--colour", "--color", type=str, help="Colour of box, and behind a sticker: a name or #rrggbb.  [black]")
 @click.option("--grow", type=float, help="Hide this share of a box's width and height more than was found.  [0.2]")
 @click.option("--feather", type=float, help="Soft edge outside the region, as a share of its shorter side.  [0]")
 @style_options
@@ -84,7 +85,7 @@ Examples:
 @click.option("--in-place", is_flag=True, help="Replace IN itself; OUT is left out or the same.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON report a file on standard output.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors and warnings.")
-@click.option("--model", metavar="NAME", help="Detector to use; see `detector models`.")
+@click.option("--model", metavar="NAME|FILE", help="Detector: of `detector models`, or a weight file.")
 @device_option
 @workers_option
 @folder_options

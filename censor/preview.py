@@ -12,7 +12,7 @@ from detector.detections import Detections
 from detector.errors import UsageError
 from detector.palette import BLACK, WHITE, Colour, class_colour, ink_on
 
-__all__ = ["class_colour", "draw_boxes"]
+__all__ = ["draw_boxes"]
 
 # Sizes as shares of the picture's longer side, so that a preview reads alike at any size on the same screen.
 LINE_SHARE = 1 / 320

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line a picture.")
-model_option = click.option("--model", metavar="NAME", help="Detector to use; see `detector models`.")
+model_option = click.option("--model", metavar="NAME|FILE", help="Detector: of `detector models`, or a weight file.")
 
 
 def looking_options(function: F) -> F:

@@ -58,6 +58,10 @@ def test_top_level_names(wheel: Path) -> None:
         "detector/weights/manifest.json",
         "detector/py.typed",
         "censor/py.typed",
+        "censor/edit/page.html",
+        "censor/edit/page.js",
+        "detector/weights/body.npz",
+        "detector/weights/body_regions.json",
     ):
         assert needed in names
 

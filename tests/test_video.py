@@ -102,9 +102,9 @@ def test_times_are_kept_to_the_tick(tmp_path: Path, start: int) -> None:
     [
         ("matroska", "libx264", ".mkv", Fraction(1, 90_000)),
         ("mpegts", "libx264", ".ts", Fraction(1, 90_000)),
-        ("webm", "libvpx-vp9", ".webm", Fraction(1, 90_000)),
-        ("avi", "mpeg4", ".avi", Fraction(1, 30)),
-        ("mov", "libx264", ".mov", Fraction(1, 90_000)),
+        pytest.param("webm", "libvpx-vp9", ".webm", Fraction(1, 90_000), marks=pytest.mark.slow),
+        pytest.param("avi", "mpeg4", ".avi", Fraction(1, 30), marks=pytest.mark.slow),
+        pytest.param("mov", "libx264", ".mov", Fraction(1, 90_000), marks=pytest.mark.slow),
         ("h264", "libx264", ".mp4", Fraction(1, 90_000)),
     ],
 )

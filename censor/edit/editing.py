@@ -17,7 +17,6 @@ from censor.jobs import same_file
 from censor.paint import paint_image
 from censor.pipeline import Pipeline, regions_of
 from censor.policy import CensorPolicy, load_censor_policy
-from censor.preview import class_colour
 from censor.report import SCHEMA, WHOLE, MaskFile, Report
 from censor.stickers import STICKERS
 from censor.styles import SHAPES, SOFT_STYLES, STYLES
@@ -25,6 +24,7 @@ from detector.classes import ALL_CLASSES, canonical_class
 from detector.decode import to_srgb
 from detector.detections import Detections
 from detector.errors import UsageError
+from detector.palette import class_colour
 from detector.picture import Picture
 
 if TYPE_CHECKING:
