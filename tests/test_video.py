@@ -185,6 +185,18 @@ def test_sound_is_copied_packet_by_packet(tmp_path: Path) -> None:
     assert abs(first[0] - first[1]) < 0.03
 
 
+def test_sound_that_was_cut_off_stays_cut_off(tmp_path: Path) -> None:
+    data = clip(ONE, frames=30, sound="aac", sound_from=-0.6)
+    censored(data, tmp_path / "o.mp4")
+    with av.open(io.BytesIO(data)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        audible = [bytes(packet) for packet in packets if not packet.is_discard]
+    copied = packets_of(tmp_path / "o.mp4", "audio")
+    assert len(packets) > len(audible) + 20
+    assert copied[-len(audible) :] == audible
+    assert len(copied) <= len(audible) + 5  # what a decoder needs from before the start
+
+
 def test_what_the_container_cannot_hold_is_refused_or_dropped(tmp_path: Path) -> None:
     data = clip(ONE, frames=6, sound="aac")
     detector = ColourDetector()

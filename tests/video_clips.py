@@ -95,6 +95,7 @@ def clip(
     rotation: int = 0,
     pixel_format: str = "yuv420p",
     sound: str | None = None,
+    sound_from: float = 0.0,
     more: Callable[[Any], None] | None = None,
     draw: Callable[[float], np.ndarray] | None = None,
     time_base: Fraction = CLOCK,
@@ -125,17 +126,17 @@ def clip(
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
         if audio is not None:
-            tone(out, audio, times[-1] / 90_000)
+            tone(out, audio, times[-1] / 90_000, sound_from)
     return file.getvalue()
 
 
-def tone(out: Any, stream: Any, seconds: float) -> None:
-    """Write a tone of some seconds."""
+def tone(out: Any, stream: Any, seconds: float, start: float = 0.0) -> None:
+    """Write a tone of some seconds; what begins before 0 is cut off by an edit list."""
     count = int(48_000 * max(seconds, 0.2)) // 1024
     for i in range(count):
         wave = np.sin(np.arange(i * 1024, (i + 1) * 1024) / 20)[None].astype(np.float32)
         sound = av.AudioFrame.from_ndarray(np.repeat(wave, 2, axis=0) * 0.3, format="fltp", layout="stereo")
-        sound.sample_rate, sound.pts, sound.time_base = 48_000, i * 1024, Fraction(1, 48_000)
+        sound.sample_rate, sound.pts, sound.time_base = 48_000, i * 1024 + round(start * 48_000), Fraction(1, 48_000)
         out.mux(stream.encode(sound))
     out.mux(stream.encode())
 

@@ -21,6 +21,8 @@ __all__ = ["VideoWriter", "check_streams", "copied_streams"]
 
 # Chroma of half the size needs sides of an even number of pixels.
 EVEN = 2
+# Decoders of sound need a little from before the start, seconds.
+PRIMING = 0.1
 # ISO 639; anything longer is text.
 LANGUAGE_LETTERS = 3
 
@@ -149,6 +151,8 @@ class VideoWriter:
         """Write a packet of a copied stream as it is."""
         if packet.dts is None or not packet.size:
             return  # the mark at the end of a stream
+        if packet.is_discard and not -PRIMING <= packet.pts * packet.time_base < 0:
+            return  # an edit list cut it off: nobody hears it, and it may say what was cut off
         with _as_output_error(f"a copy of stream {packet.stream.index}"):
             packet.stream = self._copies[packet.stream.index]
             self._out.mux(packet)
