@@ -26,7 +26,7 @@ from censor.video.painting import FramePainter  # noqa: E402
 from censor.video.rules import VideoRules  # noqa: E402
 from censor.video.sheet import pick_frames  # noqa: E402
 from censor.video.sniff import HEAD_BYTES, is_video, looks_like_video  # noqa: E402
-from detector.errors import UsageError  # noqa: E402
+from detector.errors import RetinaCensorError, UsageError  # noqa: E402
 
 PART = MovingPart((64, 48), (40, 25), 3.0, (24, 18))
 
@@ -331,3 +331,23 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     print("peak KiB:", peaks)
     # 270 more frames have 187 MB of pixels; the encoder's own window is not full at 90 frames.
     assert peaks[1] - peaks[0] < 60_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("container", "suffix"), [("mp4", ".mp4"), ("matroska", ".mkv"), ("mpegts", ".ts")])
+def test_damaged_videos_are_refused_or_read_and_never_crash(tmp_path: Path, container: str, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    data = clip([PART], container=container, frames=10, sound="aac")
+    outcomes = set()
+    for i in range(25):
+        damaged = bytearray(data)
+        for place in rng.integers(len(data), size=rng.integers(1, 12)):
+            damaged[place] = rng.integers(256)
+        target = tmp_path / f"{i}{suffix}"
+        try:
+            run_video(video_pipeline(), bytes(damaged[: rng.integers(len(data))] if i % 5 == 0 else damaged), target)
+            outcomes.add("written")
+        except RetinaCensorError:
+            assert not target.exists()
+            outcomes.add("refused")
+    assert outcomes == {"written", "refused"}
