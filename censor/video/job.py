@@ -6,7 +6,9 @@ the video is, and no pictures wait in memory for what comes.
 
 import hashlib
 import io
+import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,10 +17,10 @@ from typing import Any, BinaryIO
 from censor.atomic import stream_atomic, write_atomic
 from censor.imagefile import format_for
 from censor.pipeline import Pipeline
-from censor.video.codecs import choose_encoder, container_for
+from censor.video.codecs import Encoder, choose_encoder, container_for
 from censor.video.judging import Judgement, judge
 from censor.video.looking import Looks, Progress, look_through
-from censor.video.passes import Hit, Plan, check_video, cut_tiles, write_video
+from censor.video.passes import Hit, Plan, Written, check_video, cut_tiles, write_video
 from censor.video.reading import VideoFacts, VideoFile
 from censor.video.report import VideoReport
 from censor.video.rules import VideoRules
@@ -96,21 +98,7 @@ def run_video(
         judged = judge(pipeline, looks)
         plan = Plan(pipeline, rules, looks, judged.cover_all)
         with stream_atomic(target) as out:
-            hits: list[Hit] = []
-            for round_ in range(ROUNDS + 1):
-                out.seek(0)
-                out.truncate()
-                written = write_video(plan, file, out, container, encoder, progress)
-                if not pipeline.verify:
-                    break
-                output = VideoFile(
-                    out, os.fspath(target), limits=_wide(limits), max_frames=2**62, max_seconds=float("inf")
-                )
-                hits = check_video(plan, output, limits, progress)
-                if not hits:
-                    break
-                if round_ < ROUNDS:
-                    plan = _harder(plan, hits)
+            plan, written, hits = _write_checked(plan, file, out, container, encoder, limits, progress)
             file.check_unchanged()
             digest = _digest(out)
     problems = tuple(
@@ -136,6 +124,31 @@ def run_video(
         warnings=(*report.warnings, *problems),
         sha256={"in": file.sha256, "out": digest},
     )
+
+
+def _write_checked(
+    plan: Plan,
+    file: VideoFile,
+    out: BinaryIO,
+    container: str,
+    encoder: Encoder,
+    limits: Limits,
+    progress: Progress,
+) -> tuple[Plan, Written, list[Hit]]:
+    """Write a video and look at it, again where something is found; return how, and what still is found."""
+    hits: list[Hit] = []
+    for round_ in range(ROUNDS + 1):
+        out.seek(0)
+        out.truncate()
+        written = write_video(plan, file, out, container, encoder, progress)
+        if not plan.pipeline.verify:
+            break
+        output = VideoFile(out, "the output", limits=_wide(limits), max_frames=sys.maxsize, max_seconds=math.inf)
+        hits = check_video(plan, output, limits, progress)
+        if not hits or round_ == ROUNDS:
+            break
+        plan = _harder(plan, hits)
+    return plan, written, hits
 
 
 def scan_video(
