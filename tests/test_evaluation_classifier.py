@@ -437,6 +437,7 @@ def test_two_scorers_need_two_names(folder: Path, capsys: pytest.CaptureFixture[
     assert "nothing for good" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_mannequins(tmp_path: Path, mannequins: list[Path], annotations: dict[str, Any]) -> None:
     """The detector, the second opinion and both, on rendered pictures: the figures that the README may state."""
     flags = {"BUTTOCKS_EXPOSED", "FEMALE_BREAST_EXPOSED", "FEMALE_GENITALIA_EXPOSED", "MALE_GENITALIA_EXPOSED"}

@@ -55,6 +55,7 @@ def test_what_is_no_retinanet_or_has_no_names_is_refused(
     assert "must be given together" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_weights_are_stored_smaller(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights, small = tmp_path / "ours.safetensors", tmp_path / "small.safetensors"
     run_command(import_weights, "x", [str(checkpoint), "--out", str(weights), "--classes", ",".join(CLASSES)])

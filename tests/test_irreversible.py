@@ -158,7 +158,9 @@ def test_a_soft_region_lets_only_its_means_through(mode, style):
     assert_alike(2, mode, lambda rng, size: [random_region(rng, size, (style,))])
 
 
-@pytest.mark.parametrize("mode", CHANNELS)
+@pytest.mark.parametrize(
+    "mode", ["RGB", *(pytest.param(mode, marks=pytest.mark.slow) for mode in CHANNELS if mode != "RGB")]
+)
 def test_regions_that_overlap_show_nothing_of_each_other(mode):
     assert_alike(3, mode, lambda rng, size: [random_region(rng, size) for _ in range(rng.integers(2, 7))])
 

@@ -187,6 +187,7 @@ def test_dress_decides_what_is_covered():
     assert sum({"genitalia", "buttocks"} <= person.covered for person in clothed) >= 5
 
 
+@pytest.mark.slow
 def test_shots_show_the_same_people_in_other_pictures():
     settings = SceneSettings(image_size=(48, 48), shots=2, empty=0.0)
     one, two, three = (make_picture(1, number, settings) for number in (0, 1, 2))

@@ -27,7 +27,7 @@ def test_train_and_test_share_nothing_and_are_all() -> None:
 
 def drawn(split: str) -> tuple[set[str], set[str]]:
     settings = SceneSettings(image_size=(32, 32), empty=0.0, people=(1.0, 0.0, 0.0))
-    made = [make_picture(3, number, settings, split=split).parameters for number in range(12)]
+    made = [make_picture(3, number, settings, split=split).parameters for number in range(5)]
     return {one["persons"][0]["pose"] for one in made}, {one["background"] for one in made}
 
 

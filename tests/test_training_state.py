@@ -159,6 +159,7 @@ def test_a_run_without_a_single_box_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_what_a_run_says_and_writes(tmp_path: Path) -> None:
     lines: list[str] = []
     overrides = ["train.steps=2", "train.evaluate_every=1", "train.loss.box_loss=giou", "train.head_lr_multiplier=5.0"]
