@@ -59,12 +59,17 @@ def stream_atomic(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     replaced = False
     try:
         old = _check_target(target)
-        # Until it has the old file's permissions nobody else may read it.
+        # Made as the umask has it, then closed to everybody else while it is written: what is checked only afterwards
+        # may still show what must be hidden.
         descriptor = os.open(temporary, _NEW_FILE, 0o666 if old is None else 0o600)
         with open(descriptor, "w+b") as file:
+            usual = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            _set_mode(temporary, 0o600)
             yield file
             if old is not None:
                 _copy_owner_and_mode(temporary, old)
+            else:
+                _set_mode(temporary, usual)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
@@ -115,6 +120,12 @@ def _check_target(target: Path) -> os.stat_result | None:
     if not old.st_mode & 0o222 or not os.access(target, os.W_OK):
         raise OutputError(f"the output must be writable; {target} is read-only; change its mode or name another file")
     return old
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Set permissions where the file system has any: a memory card has not."""
+    with contextlib.suppress(OSError):
+        os.chmod(path, mode)
 
 
 def _copy_owner_and_mode(temporary: Path, old: os.stat_result) -> None:

@@ -52,6 +52,20 @@ def test_a_streamed_file_can_be_read_before_it_counts(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_nobody_else_may_read_what_is_not_finished(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with stream_atomic(tmp_path / "out.mp4") as file:
+            file.write(b"not yet checked")
+            (temporary,) = leftovers(tmp_path)
+            assert mode_of(temporary) == 0o600
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "out.mp4") == 0o666 & ~umask
+
+
 @pytest.mark.parametrize("exception", [RuntimeError("x"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_whatever_is_raised_while_streaming_leaves_the_old_file_alone(tmp_path: Path, exception: BaseException) -> None:
     target = tmp_path / "out.gif"
