@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from detector.classes import ALL_CLASSES
 from detector.detections import Detections
-from detector.known import KnownList, Match, recalled
+from detector.known import KNOWN_LABELS, KnownList, Match, recalled
 from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.pixels import Pixels
 from detector.policy import Policy
@@ -35,7 +34,7 @@ def drawn_boxes(match: Match | None, image_size: tuple[int, int]) -> Detections:
             for label, box in entries
         ],
         image_size,
-        class_names=ALL_CLASSES,
+        class_names=KNOWN_LABELS,
         model="person",
     )
 

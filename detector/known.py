@@ -26,11 +26,23 @@ from detector.pdq import MAX_DISTANCE, MIN_QUALITY, Pdq, distances, pack_hashes
 from detector.policy import Policy
 from detector.verdict import Verdict
 
-__all__ = ["DECISIONS", "KNOWN_SCHEMA", "KnownEntry", "KnownList", "Match", "entries_of", "recalled", "with_known"]
+__all__ = [
+    "DECISIONS",
+    "KNOWN_LABELS",
+    "KNOWN_SCHEMA",
+    "KnownEntry",
+    "KnownList",
+    "Match",
+    "entries_of",
+    "recalled",
+    "with_known",
+]
 
 KNOWN_SCHEMA = "retina-censor-known/1"
 # What a person can have decided.
 DECISIONS = ("safe", "nsfw")
+# What a box of the list may be called: a class, or all of the picture, as a report says it.
+KNOWN_LABELS = (*ALL_CLASSES, "WHOLE_PICTURE")
 _KEYS = {"schema", "pdq", "quality", "decision", "boxes", "note"}
 
 
@@ -224,28 +236,41 @@ def entries_of(records: Iterable[Mapping[str, Any]], decision: str) -> list[Know
     Raises:
         UsageError: when a report says no hash, as one of a failure does, or is not understood.
     """
-    found = []
+    found: dict[str, KnownEntry] = {}
     for record in records:
-        name = record.get("source")
-        pdq, size = record.get("pdq"), record.get("image_size")
-        if not isinstance(pdq, Mapping) or not isinstance(size, list) or len(size) != 2:
-            raise UsageError(f"a report must hold `pdq` and `image_size`; that of {name} does not")
-        height, width = size
-        boxes = []
-        for box in record.get("boxes", ()) if decision == "nsfw" else ():
-            if box.get("hide", True):
-                x1, y1, x2, y2 = box["box"]
-                sides = (x1 / width, y1 / height, x2 / width, y2 / height)
-                left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in sides)
-                if left < right and top < bottom:
-                    boxes.append((canonical_class(str(box["label"]), ALL_CLASSES), (left, top, right, bottom)))
-        hashed = Pdq(pdq.get("hash"), pdq.get("quality"))  # type: ignore[arg-type]
-        found.append(KnownEntry(hashed, decision, tuple(boxes), str(name)))
-    return found
+        frames = record.get("frames") if decision == "nsfw" else None
+        shown = [frame for frame in frames or () if any(box.get("hide", True) for box in frame["boxes"])]
+        # Of a moving picture what was hidden in it, frame by frame; else, and where nothing was, what stands for all.
+        for one in [{**record, **frame} for frame in shown] or [dict(record)]:
+            entry = _entry_of(one, decision)
+            found.setdefault(f"{entry.pdq.hash} {entry.note}" if frames else str(len(found)), entry)
+    return list(found.values())
+
+
+def _entry_of(record: Mapping[str, Any], decision: str) -> KnownEntry:
+    """Turn the report of one picture, frame or page into an entry."""
+    name = record.get("source")
+    pdq, size = record.get("pdq"), record.get("image_size")
+    if not isinstance(pdq, Mapping) or not isinstance(size, list) or len(size) != 2:
+        raise UsageError(f"a report must hold `pdq` and `image_size`; that of {name} does not")
+    height, width = size
+    boxes = []
+    for box in record.get("boxes", ()) if decision == "nsfw" else ():
+        if box.get("hide", True):
+            x1, y1, x2, y2 = box["box"]
+            sides = (x1 / width, y1 / height, x2 / width, y2 / height)
+            left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in sides)
+            if left < right and top < bottom:
+                boxes.append((_label(box), (left, top, right, bottom)))
+    return KnownEntry(Pdq(pdq.get("hash"), pdq.get("quality")), decision, tuple(boxes), str(name))  # type: ignore[arg-type]
+
+
+def _label(record: Mapping[str, Any]) -> str:
+    return canonical_class(str(record["label"]), KNOWN_LABELS)
 
 
 def _box(record: Mapping[str, Any]) -> tuple[str, tuple[float, float, float, float]]:
     x1, y1, x2, y2 = (float(side) for side in record["box"])
     if not all(math.isfinite(side) for side in (x1, y1, x2, y2)):
         raise ValueError("not finite")
-    return canonical_class(str(record["label"]), ALL_CLASSES), (x1, y1, x2, y2)
+    return _label(record), (x1, y1, x2, y2)

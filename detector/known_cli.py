@@ -75,11 +75,23 @@ def _entries(name: str, decision: str) -> list[Any]:
         return [KnownEntry(pdq_of(Picture.open(name).views(VIEW_SIDE)[0]), decision, (), name)]
     try:
         records = _parse(Path(name).read_text(encoding="utf-8-sig"))
-        return entries_of([one for one in records if one.get("verdict") != "error" and "skipped" not in one], decision)
+        done = [one for one in records if one.get("verdict") != "error" and "skipped" not in one]
+        hashed = [one for one in done if not _without_hash(one)]
+        entries = entries_of(hashed, decision)
     except UsageError as error:
         raise InputError(f"{printable(name)}: {error}") from error
     except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RecursionError) as error:
         raise InputError(f"{printable(name)} must be a picture, or a report as `censor --json` writes it") from error
+    for one in done:
+        if _without_hash(one):
+            why = "is a video" if one.get("kind") == "video" else "was not censored anew in that run"
+            click.echo(f"detector: {printable(str(one.get('source')))} {why} and has no hash: not added", err=True)
+    return entries
+
+
+def _without_hash(record: Any) -> bool:
+    """Whether a report need not hold a hash: of a video, and of a folder's file that was done before or copied."""
+    return record.get("pdq") is None and (record.get("kind") == "video" or "journal" in record)
 
 
 def _parse(text: str) -> list[Any]:

@@ -19,6 +19,8 @@ from censor.animation.sequence import Animation
 from censor.api import run_to_file
 from censor.report import MaskFile
 from detector.errors import InputError, OutputError, UsageError
+from detector.known import KnownEntry, KnownList
+from detector.pdq import pdq_of
 from tests.animation_samples import (
     SIZE,
     TIMES,
@@ -459,3 +461,32 @@ def test_a_file_that_is_not_what_was_painted_is_never_kept(
     with pytest.raises(OutputError, match=message):
         run(animated("PNG"), tmp_path / "out.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_persons_decision_about_a_near_copy_of_a_frame_is_taken_over(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    cells = [Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).convert("RGB") for _ in range(6)]
+    frames = [image.resize((128, 128), Image.Resampling.BICUBIC) for image in cells]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:], duration=300, loop=0)
+    boxes = (("BUTTOCKS_EXPOSED", (0.25, 0.25, 0.5, 0.5)),)
+    decided = [
+        KnownEntry(pdq_of(np.asarray(frames[3])), "nsfw", boxes),
+        KnownEntry(pdq_of(np.asarray(frames[0])), "safe"),
+    ]
+    parts = replace(pipeline(grow=0.0), known=KnownList(decided))
+    report = run_to_file(parts, buffer.getvalue(), tmp_path / "out.png")
+    assert isinstance(report, FramesReport)
+    assert [record["verdict"] for record in report.frames] == ["safe"] * 3 + ["nsfw"] + ["safe"] * 2
+    assert [len(record["painted"]) for record in report.frames] == [0, 0, 1, 1, 1, 0]  # 0.4 s before and after
+    assert report.worst == 3
+    assert report.verdict is not None
+    assert "a person said nsfw of a near copy" in report.verdict.reasons[-1]
+    said = report.to_dict()
+    assert (said["pdq"], said["known"]["line"]) == (decided[0].pdq.to_dict(), 1)
+    assert said["frames"][0]["known"]["decision"] == "safe"
+    shown = by_pillow((tmp_path / "out.png").read_bytes())[3]
+    assert (shown[32:64, 32:64, :3] == 0).all()
+    mask = MaskFile((json.loads(report.to_json()),))
+    again = run_to_file(pipeline(grow=0.0), buffer.getvalue(), tmp_path / "again.png", mask=mask)
+    assert (again.pdq, again.known) == (KnownEntry(pdq_of(np.asarray(frames[0])), "safe").pdq, None)

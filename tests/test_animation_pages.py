@@ -72,6 +72,9 @@ def test_every_page_is_censored_and_the_rest_stays(tmp_path: Path, options: dict
     assert report.worst == 0
     assert report.verdict is not None
     assert report.verdict.verdict == "nsfw"
+    assert [record["pdq"] is not None for record in report.frames] == [True] * 6
+    assert report.pdq is not None
+    assert report.to_dict()["pdq"] == report.frames[0]["pdq"]
 
 
 def test_pages_are_not_moments_nothing_is_held(tmp_path: Path) -> None:

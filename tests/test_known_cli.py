@@ -62,6 +62,31 @@ def test_decisions_are_added_from_pictures_and_reports(capsys: pytest.CaptureFix
     assert "2 added to known.jsonl as nsfw" in capsys.readouterr().out
 
 
+def test_a_folders_report_is_taken_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = report(2, boxes=[{"label": "WHOLE_PICTURE", "box": [0, 0, 300, 200], "hide": True}])
+    copied = json.dumps({"schema": "retina-censor/1", "source": "twin.png", "journal": "copied", "verdict": "nsfw"})
+    video = report(4, kind="video", pdq=None, source="clip.mp4", boxes=[])
+    boxes = [{"label": "BUTTOCKS_EXPOSED", "box": [30, 20, 60, 40], "hide": True}]
+    frames = [
+        {"frame": 0, "boxes": [], "pdq": pdq_of(drawn(5)).to_dict()},
+        {"frame": 1, "boxes": boxes, "pdq": pdq_of(drawn(6)).to_dict()},
+    ]
+    moving = report(6, boxes=[], frames=frames)
+    Path("r.jsonl").write_text(f"{whole}\n{copied}\n{video}\n{moving}\n")
+    assert add("--decision", "nsfw", "r.jsonl") == 0
+    out, err = capsys.readouterr()
+    assert "2 added" in out
+    assert "twin.png was not censored anew in that run and has no hash: not added" in err
+    assert "clip.mp4 is a video and has no hash: not added" in err
+    known = KnownList.read("known.jsonl")
+    covered, seen, unseen = (known.find(pdq_of(drawn(seed))) for seed in (2, 6, 5))
+    assert covered is not None
+    assert covered.entry.boxes == (("WHOLE_PICTURE", (0.0, 0.0, 1.0, 1.0)),)
+    assert seen is not None
+    assert seen.entry.boxes == (("BUTTOCKS_EXPOSED", (0.1, 0.1, 0.2, 0.2)),)
+    assert unseen is None
+
+
 def test_the_hash_of_a_picture_is_that_of_its_report(example: Path) -> None:
     assert add("--decision", "safe", str(example)) == 0
     with Pixels(Picture.open(example)) as pixels:

@@ -6,6 +6,7 @@ first hidden, and shown in all its frames. What comes later under them changes n
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ from PIL import Image
 
 from censor.animation.looking import Looks
 from censor.animation.sequence import SHORTEST, Animation
+from censor.known import drawn_boxes
 from censor.masks import Box, Footprint, area
 from censor.motion.regions import HeldBox, hold_regions
 from censor.motion.rules import MotionRules
 from censor.paint import Painted, Region, paint_image, whole
+from censor.pipeline import regions_of
 from censor.policy import HideRules
 from censor.report import WHOLE
 from censor.styles import SOFT_STYLES
@@ -28,7 +31,7 @@ from detector.detections import Detections
 if TYPE_CHECKING:
     from censor.policy import CensorPolicy
 
-__all__ = ["Cover", "Painter", "held_boxes", "regions_for", "solid", "whole_cover"]
+__all__ = ["Cover", "Painter", "held_boxes", "known_covers", "regions_for", "solid", "whole_cover"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,36 @@ def _contains(outer: Sequence[float], inner: Sequence[float]) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
+def known_covers(animation: Animation, looks: Looks, policy: "CensorPolicy") -> list[list[Cover]]:
+    """Return what a person hid in near copies of the frames, held over time like everything else.
+
+    The default image stands alone.
+    """
+    first, hold = int(animation.default_image), MotionRules().hold
+    times = [0.0] * first + animation.times
+    covers: list[list[Cover]] = [[] for _ in times]
+    for i, match in enumerate(looks.matches):
+        drawn = drawn_boxes(match, animation.image_size)
+        new = [Cover(region, f"known {j}") for j, region in enumerate(regions_of(drawn, policy.hide))]
+        if i < first:
+            near = range(i, i + 1)
+        else:
+            near = range(
+                first + bisect_left(animation.times, times[i] - hold),
+                first + bisect_right(animation.times, times[i] + hold),
+            )
+        for k in near if new else ():
+            covers[k] += [cover for cover in new if cover not in covers[k]]
+    return covers
+
+
 def regions_for(
-    held: Sequence[HeldBox], found: Detections, verdict: str, image_size: tuple[int, int], policy: "CensorPolicy"
+    held: Sequence[HeldBox],
+    found: Detections,
+    verdict: str,
+    image_size: tuple[int, int],
+    policy: "CensorPolicy",
+    known: Sequence[Cover] = (),
 ) -> tuple[list[Cover], str]:
     """Return what to hide in one frame, and why a person should look at it, or an empty text.
 
@@ -103,11 +134,13 @@ def regions_for(
         verdict: on the frame.
         image_size: (height, width).
         policy: says how, and what to do where no region explains the verdict.
+        known: what a person hid in a near copy.
     """
     rules: HideRules = policy.hide
     if rules.whole:
         return [whole_cover(image_size, rules)], ""
     covers = [Cover(Region(_short(item.box), rules.style_of(item.label), item.label), str(item.track)) for item in held]
+    covers += known
     left = sorted((set(found.names) & set(policy.policy.verdict.nsfw_classes)) - set(rules.classes))
     if verdict == "safe" or (covers and not left):
         return covers, ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from PIL import Image
 
 from censor.animation.checking import Written, check_animation, found_again, harder
-from censor.animation.covering import Cover, Painter, held_boxes, regions_for, whole_cover
+from censor.animation.covering import Cover, Painter, held_boxes, known_covers, regions_for, whole_cover
 from censor.animation.looking import Looks, look_at_all, worst
 from censor.animation.plan import ANIMATED, plan_for, with_hidden
 from censor.animation.report import FramesReport, boxes_by_frame, frame_ranges
@@ -22,6 +22,7 @@ from censor.preview import draw_boxes
 from censor.report import MaskFile
 from detector.detections import Detections
 from detector.errors import UsageError
+from detector.pdq import Pdq
 
 if TYPE_CHECKING:
     from censor.pipeline import Pipeline
@@ -40,6 +41,7 @@ class _Work:
     records: Sequence[dict[str, Any]]
     warnings: tuple[str, ...]
     transparent: bool
+    pdqs: tuple[Pdq, ...]
     looks: Looks | None = None
 
 
@@ -122,13 +124,15 @@ def _looked(pipeline: "Pipeline", animation: Animation) -> _Work:
     policy = pipeline.policy
     covers, records = [], []
     reasons: dict[str, list[int]] = {}
+    known = known_covers(animation, looks, policy)
     for i, held in enumerate(held_boxes(animation, looks, policy)):
         verdict = looks.verdicts[i]
         found = looks.found[i].above(policy.thresholds)
-        regions, reason = regions_for(held, found, verdict.verdict, animation.image_size, policy)
+        regions, reason = regions_for(held, found, verdict.verdict, animation.image_size, policy, known[i])
         if reason:
             reasons.setdefault(reason, []).append(i)
         seen = [item for item in found.to_records() if item["label"] not in policy.hide.classes]
+        match = looks.matches[i]
         covers.append(regions)
         records.append(
             {
@@ -141,10 +145,14 @@ def _looked(pipeline: "Pipeline", animation: Animation) -> _Work:
                     *({**x, "hide": False} for x in seen),
                 ],
                 "found": found.to_records(),
+                "pdq": looks.pdqs[i].to_dict(),
+                "known": match.to_dict() if match else None,
             }
         )
     warnings = tuple(f"in frames {frame_ranges(numbers)} {reason}" for reason, numbers in reasons.items())
-    return _Work(covers=covers, records=records, warnings=warnings, transparent=looks.transparent, looks=looks)
+    return _Work(
+        covers=covers, records=records, warnings=warnings, transparent=looks.transparent, pdqs=looks.pdqs, looks=looks
+    )
 
 
 def _masked(pipeline: "Pipeline", animation: Animation, mask: MaskFile) -> _Work:
@@ -161,9 +169,22 @@ def _masked(pipeline: "Pipeline", animation: Animation, mask: MaskFile) -> _Work
             region = Region((x1, y1, x2, y2), pipeline.policy.hide.style_of(label), label)
             regions.append(Cover(region, parts.get(_corners({"box": box}), label)))
         covers.append(regions)
-        records.append({**_when(animation, i), "verdict": None, "boxes": [dict(row) for row in rows]})
+        records.append(
+            {
+                **_when(animation, i),
+                "verdict": None,
+                "boxes": [dict(row) for row in rows],
+                "pdq": looks.pdqs[i].to_dict(),
+            }
+        )
     nothing = ("no box of the mask is to be hidden: all of the animation stays visible",)
-    return _Work(covers=covers, records=records, warnings=() if any(covers) else nothing, transparent=looks.transparent)
+    return _Work(
+        covers=covers,
+        records=records,
+        warnings=() if any(covers) else nothing,
+        transparent=looks.transparent,
+        pdqs=looks.pdqs,
+    )
 
 
 def _corners(row: Any) -> tuple[float, ...]:
@@ -223,6 +244,8 @@ def _report(
         plays=animation.plays,
         worst=chosen,
         warnings=work.warnings,
+        pdq=work.pdqs[chosen or 0],
+        known=work.looks.matches[chosen] if work.looks is not None and chosen is not None else None,
     )
 
 

@@ -13,8 +13,10 @@ from censor.animation.sequence import Animation
 from censor.animation.writing import likeness
 from censor.motion.cuts import THUMBNAIL, CutFinder
 from detector.detections import Detections
+from detector.known import Match, with_known
 from detector.limits import Limits
 from detector.opinion import Opinion
+from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.picture import Picture
 from detector.verdict import Verdict, classify
 
@@ -48,6 +50,8 @@ class Looks:
         cuts: whether a new scene begins with the frame.
         seamless: whether the first frame follows the last like any other, when the animation starts again.
         transparent: whether any pixel of any frame is not opaque.
+        pdqs: the perceptual hash of each frame.
+        matches: the earlier decision about a near copy of each frame; None where there is none.
     """
 
     found: tuple[Detections, ...]
@@ -56,6 +60,8 @@ class Looks:
     cuts: tuple[bool, ...]
     seamless: bool
     transparent: bool
+    pdqs: tuple[Pdq, ...] = ()
+    matches: tuple[Match | None, ...] = ()
 
 
 class Watcher:
@@ -101,6 +107,7 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
     found: list[Detections] = []
     opinions: dict[int, Opinion] = {}
     cuts: list[bool] = []
+    pdqs: list[Pdq] = []
     transparent = False
     shown: list[NDArray[np.uint8]] = []  # 192 bytes a frame
     steps: list[float] = []
@@ -115,21 +122,28 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
         if number >= 0:
             steps += [step] if shown and not cuts[-1] else []
             shown.append(small)
+        pdqs.append(pdq_of(Picture.open(frame, limits=animation.limits).views(VIEW_SIDE)[0]))
         if detect:
             found.append(watcher.look(frame))
         if i in ask and pipeline.opinion is not None:
             opinions[i] = pipeline.opinion.look(Picture.open(frame, limits=animation.limits))
-    verdicts = tuple(
-        classify(item.above(thresholds), _opinion_of(i, opinions), policy=pipeline.policy.policy)
-        for i, item in enumerate(found)
-    )
+    # A frame is looked at whatever a person said of its like: what stands beside it in time is another picture.
+    known = pipeline.known if detect else None
+    matches = [known.find(pdq) if known is not None else None for pdq in pdqs]
+    verdicts = []
+    for i, item in enumerate(found):
+        said = classify(item.above(thresholds), _opinion_of(i, opinions), policy=pipeline.policy.policy)
+        match = matches[i]
+        verdicts.append(with_known(said, match, pipeline.policy.policy) if match is not None else said)
     return Looks(
         found=tuple(found),
-        verdicts=verdicts,
+        verdicts=tuple(verdicts),
         asked=tuple(i in opinions for i in range(len(found))),
         cuts=tuple(cuts),
         seamless=bool(shown) and _difference(shown[-1], shown[0]) <= SEAM * max(steps, default=0.0),
         transparent=transparent,
+        pdqs=tuple(pdqs),
+        matches=tuple(matches),
     )
 
 

@@ -120,10 +120,12 @@ def _report(pages: Pages, target: str | None, reports: list[Report], sizes: list
         kind="pages",
         frames=tuple(_record(i, report) for i, report in enumerate(reports)),
         worst=chosen,
+        pdq=reports[chosen or 0].pdq,
+        known=reports[chosen or 0].known,
     )
 
 
 def _record(number: int, report: Report) -> Mapping[str, Any]:
     said = report.to_dict()
-    keys = ("image_size", "verdict", "score", "second_opinion", "boxes", "painted")
+    keys = ("image_size", "verdict", "score", "second_opinion", "boxes", "painted", "pdq", "known")
     return {"frame": number, **{key: said[key] for key in keys}}

@@ -22,7 +22,8 @@ class FramesReport(Report):
     Attributes:
         kind: `animation` or `pages`.
         frames: one record each: `frame` (from 0), `verdict`, `score`, `second_opinion`, `boxes` (what was hidden, as
-            `--mask` reads it), `found`, `painted`; for an animation `time` and `duration` in seconds.
+            `--mask` reads it), `found`, `painted`, `pdq`, `known`; for an animation `time` and `duration` in seconds.
+            The report's own `pdq` and `known` are those of the worst one.
         plays: how often an animation is shown, 0 without an end; None for pages.
         worst: the number of the frame whose verdict stands for all; None when a person's boxes were applied.
     """
