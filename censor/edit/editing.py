@@ -195,7 +195,8 @@ class Editing:
                 raise UsageError("a save must come before the end of the editing round; it has ended")
             self._refuse_source()
             outcome = pipeline.run_mask(self.picture, changes.boxes, changes.records, self.target, self.output_format)
-            write_atomic(self.mask_target, (outcome.report.to_json() + "\n").encode("ascii"))
+            boxes = replace(outcome.report, pdq=None)  # a likeness can be made of that hash, and OUT may be passed on
+            write_atomic(self.mask_target, (boxes.to_json() + "\n").encode("ascii"))
             write_atomic(self.target, outcome.data)
             self.last, self._last_data = outcome.report, outcome.data
         return outcome.report
