@@ -29,7 +29,10 @@ def folder_options(function: F) -> F:
                 "--report", type=click.Path(), metavar="FILE", help="Folder: one JSON line a file, at the end."
             ),
             click.option(
-                "--known", type=click.Path(), metavar="FILE", help="Your decisions about near copies: detector known."
+                "--known",
+                type=click.Path(),
+                metavar="FILE",
+                help="Your decisions about near copies of pictures, not of videos: detector known.",
             ),
         )
     ):

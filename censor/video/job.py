@@ -273,7 +273,11 @@ def _report(
             "hold": rules.motion.hold,
         },
         votes=judged.votes,
-        notes=tuple(f"left out: {what}" for what in facts.left_out),
+        notes=(
+            *(f"left out: {what}" for what in facts.left_out),
+            *(("the known list was not asked: it is about pictures",) if pipeline.known is not None else ()),
+        ),
+        pdq=looks.pdq,
         warnings=judged.warnings,
         sha256={"in": file.sha256, "out": None},
     )

@@ -17,6 +17,7 @@ from censor.video.reading import UprightFrame, VideoFile
 from censor.video.rules import VideoRules
 from detector.detections import Detections
 from detector.limits import Limits
+from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.picture import Picture
 from detector.verdict import classify, opinion_band
 
@@ -69,6 +70,7 @@ class Looks:
         best: the highest score of each class.
         stopped: whether it ended at the first hit.
         skipped: frames that are shown for no time, left out.
+        pdq: the perceptual hash of the frame of the highest score, the first among equals.
     """
 
     time_base: Fraction
@@ -78,6 +80,7 @@ class Looks:
     best: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
     skipped: int = 0
+    pdq: Pdq | None = None
     opinions: "array[float]" = field(default_factory=lambda: array("d"))
     opinion_times: "array[float]" = field(default_factory=lambda: array("d"))
     opinion_alarms: bytearray = field(default_factory=bytearray)
@@ -227,6 +230,7 @@ class _Looker:
         height, width = looks.image_size
         self._batch = max(1, min(BATCH, BATCH_BYTES // (3 * height * width)))
         self._last_opinion: float | None = None
+        self._best = -1.0
 
     def add(self, frame: UprightFrame) -> None:
         """Look at a frame, now or with the next ones."""
@@ -249,8 +253,14 @@ class _Looker:
         )
         for (frame, picture), boxes in zip(self._waiting, found, strict=True):
             self.looks.add_found(frame.index, boxes)
+            self._hash(picture, boxes)
             self._vote(float(frame.time), picture, boxes.above(rules.thresholds))
         self._waiting.clear()
+
+    def _hash(self, picture: Picture, found: Detections) -> None:
+        score = float(found.scores.max(initial=0.0))
+        if score > self._best:
+            self._best, self.looks.pdq = score, pdq_of(picture.views(VIEW_SIDE)[0])
 
     def _vote(self, time: float, picture: Picture, found: Detections) -> None:
         policy = self._pipeline.policy.policy
