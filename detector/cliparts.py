@@ -56,7 +56,7 @@ def limits_options(function: F) -> F:
     for name, default, what in (
         ("--max-side", 20_000, "Largest width or height accepted"),
         ("--max-pixels", 50_000_000, "Most pixels accepted"),
-        ("--max-bytes", 100 << 20, "Largest file accepted"),
+        ("--max-bytes", 100 << 20, "Largest picture file accepted"),
     ):
         option = click.option(name, type=click.IntRange(1), default=default, metavar="N", help=f"{what}.  [{default}]")
         function = option(function)

@@ -246,3 +246,10 @@ def test_an_orientation_is_applied_to_every_frame() -> None:
     assert animation.image_size == SIZE
     for frame, source in zip(animation.frames(), frames, strict=True):
         assert (np.asarray(frame.convert("RGB")) == np.asarray(source.transpose(Image.Transpose.ROTATE_270))).all()
+
+
+def test_a_video_that_comes_as_bytes_is_asked_for_as_a_file() -> None:
+    with pytest.raises(InputError, match="-: a video must be named as a file"):
+        open_source(io.BytesIO(b"\0\0\0\x20ftypisom" + bytes(40)), name="-")
+    with pytest.raises(InputError, match="a picture must be JPEG"):
+        open_source(io.BytesIO(b"words" * 20), name="-")

@@ -9,6 +9,7 @@ from censor.animation.png_read import PngAnimation, apng_structure
 from censor.animation.sequence import Animation
 from censor.animation.tiff_pages import Pages, open_pages
 from censor.animation.webp_read import WebpAnimation, webp_structure
+from censor.video.sniff import HEAD_BYTES, looks_like_video
 from detector.errors import InputError
 from detector.formats import sniff
 from detector.limits import Limits, read_file_object, read_path
@@ -55,7 +56,11 @@ def _moving(data: bytes, name: str, limits: Limits) -> Animation | Pages | None:
     """Return what has several frames or pages; None for a picture, and for what is none at all."""
     try:
         kind = sniff(data, name) if data else ""
-    except InputError:
+    except InputError as error:
+        if looks_like_video(data[:HEAD_BYTES]):
+            raise InputError(
+                f"{name}: a video must be named as a file, since it is read twice; save it first"
+            ) from error
         return None  # whoever opens it as a picture says so
     if kind == "GIF":
         gif = gif_structure(data, name, limits)
