@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detector.synth.body import BodyModel, Shaped
 from detector.synth.clothes import Garment, sample_outfit
 from detector.synth.hair import sample_hair
+from detector.synth.jewellery import sample_jewellery
 from detector.synth.labels import SHEER
 from detector.synth.mesh import Mesh
 from detector.synth.phenotype import Phenotype
@@ -26,6 +27,8 @@ __all__ = ["DRESS", "Person", "sample_person"]
 DRESS = ("nude", "partly", "clothed")
 # Shares of persons who hold a thing, and who have one right before one of the six parts.
 _HOLDING, _HIDING = 0.07, 0.08
+# Share of persons who wear jewellery.
+_JEWELLED = 0.15
 # Draws of an outfit at most until it is of the wanted kind; the last one is then worn whatever it is.
 _TRIES = 5
 # A part is covered when so much of its core is under cloth: a thong leaves buttocks bare, briefs do not.
@@ -112,6 +115,8 @@ def _things(rng: np.random.Generator, model: BodyModel, body: Mesh, support: str
     """Return furniture and what is held, and the part that a thing is held before."""
     things = furniture(rng, model, body, support)
     hidden = None
+    if rng.random() < _JEWELLED:
+        things += sample_jewellery(rng, model, body)
     if rng.random() < _HOLDING:
         things.append(held_object(rng, model, body))
     if rng.random() < _HIDING:
