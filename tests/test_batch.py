@@ -270,6 +270,30 @@ def test_a_journal_of_nonsense_is_passed_over(finder: Finder, line: bytes) -> No
     assert finder.looks == 3
 
 
+@pytest.mark.parametrize("way", ["../in/a.png", "x/../../in/a.png", "link/a.png"])
+def test_a_journal_that_leads_to_the_pictures_is_not_believed(finder: Finder, way: str) -> None:
+    shutil.copy("in/a.png", "in/twin.png")
+    assert run("in", "out") == 0
+    done = next(line for line in journal_lines() if line["source"] == "a.png")
+    data = Path("in/a.png").read_bytes()
+    forged = {**done, "target": way, "target_sha256": done["source_sha256"], "target_bytes": len(data)}
+    Path("out/a.png").unlink()
+    Path("out/twin.png").unlink()
+    Path("out/link").symlink_to(Path("in").resolve())
+    Path("out", JOURNAL_NAME).write_text(json.dumps(forged) + "\n")
+    assert run("in", "out") == 0
+    assert all(Path("out", name).read_bytes() != data for name in ("a.png", "twin.png"))
+
+
+@pytest.mark.parametrize("option", ["--journal", "--report"])
+def test_no_file_that_is_read_is_written_to(finder: Finder, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("known.jsonl").write_text("")
+    assert run("in", "out", "--known", "known.jsonl", option, "known.jsonl") == 2
+    assert "known.jsonl is taken" in capsys.readouterr().err
+    assert run("in", "out", "--journal", "one.jsonl", "--report", "one.jsonl") == 2
+    assert not Path("out").exists()
+
+
 def test_the_journal_says_nothing_of_what_was_seen(finder: Finder) -> None:
     assert run("in", "out") == 0
     assert set(journal_lines()[0]) == {"schema", *Done.__dataclass_fields__}

@@ -23,6 +23,8 @@ from detector.folders import Patterns
 
 __all__ = ["is_folder_call", "run_folder"]
 
+# Options that may name a file which is read.
+_READ = ("known", "mask", "policy", "model", "sticker")
 # Builds a pipeline for so many pictures at a time, and what censors one file with it.
 Prepare = Callable[[int], tuple[Pipeline, Runner]]
 
@@ -58,7 +60,7 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
     journal_path = options["journal"] or os.path.join(target, JOURNAL_NAME)
     if options["dry_run"]:
         return _dry_run(plan, Journal(journal_path, target, key, write=False), quiet=options["quiet"])
-    _check_paths(plan, [options["journal"], options["report"]])
+    _check_paths(plan, options)
     make_parents(os.path.join(target, JOURNAL_NAME))
 
     @functools.cache
@@ -174,13 +176,15 @@ def _dry_run(plan: Plan, journal: Journal, *, quiet: bool) -> int:
     return EXIT_FAILED if plan.failed else EXIT_OK
 
 
-def _check_paths(plan: Plan, paths: Sequence[str | None]) -> None:
-    """Refuse, before any work, a journal or report that cannot be written, or that would replace a picture."""
+def _check_paths(plan: Plan, options: dict[str, Any]) -> None:
+    """Refuse, before any work, a journal or report that cannot be written, or would replace or lengthen another file."""
     taken = {os.path.realpath(path) for item in plan.items for path in (item.source, item.target)}
-    for path in paths:
+    taken |= {os.path.realpath(options[name]) for name in _READ if options[name]}
+    for path in (options["journal"], options["report"]):
         if path is None:
             continue
         if os.path.realpath(path) in taken or os.path.isdir(path):
             raise UsageError(f"a journal or report must be a file of its own; {printable(path)} is taken")
+        taken.add(os.path.realpath(path))
         if not os.path.isdir(os.path.dirname(path) or "."):
             raise UsageError(f"the folder of a journal or report must be there; {printable(path)} has none; make it")
