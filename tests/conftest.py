@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 
 # Two workers with two of torch's threads each, on two cores, wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A job in the background starts with Ctrl-C ignored, and so would everything that it starts: tests of it would hang.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 MANNEQUINS = ROOT / "tests" / "data" / "mannequins"
