@@ -177,7 +177,7 @@ def _dry_run(plan: Plan, journal: Journal, *, quiet: bool) -> int:
 
 
 def _check_paths(plan: Plan, options: dict[str, Any]) -> None:
-    """Refuse, before any work, a journal or report that cannot be written, or would replace or lengthen another file."""
+    """Refuse, before any work, a journal or report that cannot be written, or is another file."""
     taken = {os.path.realpath(path) for item in plan.items for path in (item.source, item.target)}
     taken |= {os.path.realpath(options[name]) for name in _READ if options[name]}
     for path in (options["journal"], options["report"]):

@@ -64,7 +64,7 @@ class Done:
         texts = (done.key, done.source, done.target, done.source_sha256, done.target_sha256, done.method)
         numbers = (done.source_bytes, done.target_bytes, done.exit_code)
         right = all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
-        return done if right and isinstance(done.verdict, str | None) and _is_below(done.target) else None
+        return done if right and isinstance(done.verdict, str | None) else None
 
 
 class Journal:
@@ -187,7 +187,7 @@ class Journal:
     def _stands(self, done: Done) -> bool:
         place = self.place_of(done)
         root = os.path.join(os.path.realpath(self._root), "")
-        if not os.path.join(os.path.realpath(os.path.dirname(place)), "").startswith(root):  # a link leads out
+        if not os.path.join(os.path.realpath(os.path.dirname(place)), "").startswith(root):  # by a link, or by somebody's hand
             return False
         try:
             status = os.lstat(place)
@@ -207,14 +207,6 @@ def hash_file(path: str) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def _is_below(relative: str) -> bool:
-    """Whether a path can only lead below the root: a journal that somebody altered must not name the pictures."""
-    return not any(
-        part in ("", ".", "..") or os.path.basename(part) != part or os.path.splitdrive(part)[0]
-        for part in relative.split("/")
-    )
 
 
 def _suffix(relative: str) -> str:
