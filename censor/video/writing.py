@@ -151,7 +151,8 @@ class VideoWriter:
         """Write a packet of a copied stream as it is."""
         if packet.dts is None or not packet.size:
             return  # the mark at the end of a stream
-        if packet.is_discard and not -PRIMING <= packet.pts * packet.time_base < 0:
+        when = packet.dts if packet.pts is None else packet.pts
+        if packet.is_discard and not -PRIMING <= when * packet.time_base < 0:
             return  # an edit list cut it off: nobody hears it, and it may say what was cut off
         with _as_output_error(f"a copy of stream {packet.stream.index}"):
             packet.stream = self._copies[packet.stream.index]
