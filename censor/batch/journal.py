@@ -186,8 +186,8 @@ class Journal:
 
     def _stands(self, done: Done) -> bool:
         place = self.place_of(done)
-        root = os.path.join(os.path.realpath(self._root), "")
-        if not os.path.join(os.path.realpath(os.path.dirname(place)), "").startswith(root):  # by a link, or by somebody's hand
+        root, folder = os.path.realpath(self._root), os.path.realpath(os.path.dirname(place))
+        if not os.path.join(folder, "").startswith(os.path.join(root, "")):  # by a link, or by somebody's hand
             return False
         try:
             status = os.lstat(place)
