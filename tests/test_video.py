@@ -85,6 +85,8 @@ def test_the_report_holds_a_hash_and_says_that_no_decision_was_recalled(tmp_path
     assert "the known list was not asked: it is about pictures" in report.notes
     report, _, _ = censored(clip(ONE, frames=4), tmp_path / "o.mp4")
     assert not report.notes
+    report, _, _ = censored(clip(ONE, frames=4), tmp_path / "o.mp4", every=3, verify_share=0.0)
+    assert "2 of 4 frames were looked at: between looks, what moves fast may show" in report.notes
 
 
 def test_what_is_not_hidden_stays(tmp_path: Path) -> None:

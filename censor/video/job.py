@@ -287,6 +287,10 @@ def _notes(looks: Looks, plan: Plan, rules: VideoRules) -> list[str]:
     notes = [f"left out on request: {what}" for what in rules.drop]
     if any(side % 2 for side in looks.image_size):
         notes.append("an odd width or height was made even by repeating the last column or row")
+    if looks.looked < len(looks.pts):
+        notes.append(
+            f"{looks.looked} of {len(looks.pts)} frames were looked at: between looks, what moves fast may show"
+        )
     if looks.skipped:
         notes.append(f"{looks.skipped} frames that are shown for no time were left out")
     if plan.opaque:

@@ -26,7 +26,12 @@ def video_options(function: F) -> F:
     """Add the options for videos."""
     for option in reversed(
         (
-            click.option("--every", type=click.IntRange(1), metavar="N", help="Video: look at every N-th frame.  [1]"),
+            click.option(
+                "--every",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Video: look at every N-th frame; above 1 what moves fast may show.  [1]",
+            ),
             click.option("--rate", type=float, metavar="FPS", help="Video: look so many times a second instead."),
             click.option(
                 "--hold", type=float, metavar="S", help="Video: hide so long before and after it is found.  [0.4]"
