@@ -51,6 +51,7 @@ def test_no_picture_shows_what_it_hides():
         np.testing.assert_array_equal(np.asarray(canvas), other, err_msg=repr(changes))
 
 
+@pytest.mark.slow
 def test_the_sheet_is_written_in_one_step_and_is_the_same_each_time(tmp_path, capsys):
     path = tmp_path / "styles.png"
     with pytest.raises(SystemExit) as done:

@@ -83,6 +83,7 @@ def test_older_torchvision_and_wrapped_names_are_understood(theirs: RetinaNet, t
     assert torch.equal(mine, theirs.state_dict()["head.regression_head.conv.3.0.weight"])
 
 
+@pytest.mark.slow
 def test_torchvision_states_that_do_not_fit_are_named(theirs: RetinaNet, tmp_path: Path) -> None:
     path = tmp_path / "model.pth"
     state = theirs.state_dict()

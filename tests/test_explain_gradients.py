@@ -169,6 +169,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(folder / f"{name}.safetensors") for name in ("boxes", "five")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["boxes", "five"])
 def test_files_of_ours(files: dict[str, str], name: str, method: str) -> None:

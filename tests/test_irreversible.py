@@ -140,6 +140,7 @@ def test_what_another_region_hides_beside_it_is_no_surrounding(mode, style):
         np.testing.assert_array_equal(first, second, err_msg=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["match", "inpaint"])
 def test_a_large_region_that_is_worked_on_reduced_lets_nothing_through(style):
     rng = np.random.default_rng(8)

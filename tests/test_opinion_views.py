@@ -239,6 +239,7 @@ def test_borders_and_gutters_do_not_hide(index: int, opinion: OpenNSFW, mannequi
         assert looked.decided_by != "whole"
 
 
+@pytest.mark.slow
 def test_one_of_nine_and_one_of_a_strip_are_seen(opinion: OpenNSFW, mannequins: list[Path]) -> None:
     nude = opened(mannequins[5])
     tiles = [scene(200, 200, i) for i in range(9)]

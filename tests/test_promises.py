@@ -111,6 +111,7 @@ def test_what_was_censored_stays_undetected_on_every_mannequin(style: str, manne
     stays_undetected(mannequins, style)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_with_one_and_two_threads(example: Path) -> None:
     results = set()
     for threads in (1, 2, 2):
@@ -147,6 +148,7 @@ def test_every_orientation_is_found_in_the_same_place(mannequins: list[Path]) ->
         assert np.abs(found.scores - expected.scores).max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_change_that_nobody_sees_changes_little(mannequins: list[Path]) -> None:
     model = detector.load()
     with Image.open(mannequins[5]) as image:

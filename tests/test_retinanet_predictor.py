@@ -206,6 +206,7 @@ def test_threads_do_not_disturb_each_other(model: RetinaNetPredictor) -> None:
     check_threads(model)
 
 
+@pytest.mark.slow
 def test_classes_in_another_order_mean_the_same(tmp_path: Path, model: RetinaNetPredictor) -> None:
     """The file's labels are its own; what is reported is in the one order of all reports."""
     network = lively()

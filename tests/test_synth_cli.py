@@ -159,6 +159,7 @@ def test_shares_that_are_none_are_refused(wrong):
         SceneSettings(**wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_people_stand_apart(seed):
     persons = sample_group(np.random.default_rng(seed), SceneSettings(people=(0, 0, 1)))
@@ -173,6 +174,7 @@ def test_people_stand_apart(seed):
             assert (np.maximum(low, other_low) - np.minimum(high, other_high)).max() >= 0.05
 
 
+@pytest.mark.slow
 def test_dress_decides_what_is_covered():
     nude, clothed = (
         [

@@ -53,6 +53,7 @@ def _wear(name: str, body: BodyModel, person: tuple[Shaped, Mesh], seed: int = 4
     return make_garment(name, np.random.default_rng(seed), body, shaped, mesh, fabric=CLOTH, slip=slip)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GARMENTS)
 @pytest.mark.parametrize("who", ["woman", "man", pytest.param("seated", marks=pytest.mark.slow)])
 def test_cloth_lies_in_front_of_all_it_covers(
