@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from detector.classifier import Classifier, normalise
 from detector.classifier_pixels import squares
 from detector.classifier_weights import parse_classifier
-from detector.errors import DeviceError, ModelError, UsageError
-from detector.nearest import nearest
-from detector.onnx_session import DEVICES, default_threads
+from detector.errors import ModelError
+from detector.onnx_session import default_threads
 from detector.parallel import map_in_order
 from detector.picture import Picture
+from detector.torch_device import check_threads, choose_device
 from detector.weight_file import read_bytes
 
 __all__ = ["ClassifierPredictor"]
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Inputs in one run of the network.
 CPU_BATCH = 8
@@ -65,25 +63,12 @@ class ClassifierPredictor:
         threads: int | None = None,
         precision: str | None = None,
     ) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"a device must be one of {', '.join(DEVICES)}; got {device!r}{nearest(device, DEVICES)}")
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise UsageError(f"threads must be a whole number of at least 1, or None; got {threads!r}")
-        if precision is not None and precision not in PRECISIONS:
-            raise UsageError(
-                f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}{nearest(precision, PRECISIONS)}"
-            )
+        check_threads(threads)
+        self._torch_device, self._dtype = choose_device(device, precision)
         on_gpu = device == "cuda"
-        if on_gpu and not torch.cuda.is_available():
-            raise DeviceError(
-                "the device cuda must be usable by torch; it is not here: no GPU, no driver, or a torch built for the "
-                "CPU; use device='cpu', or install a CUDA build of torch"
-            )
         self.name, self.device, self.config = name, device, model.config
         self.sha256: str | None = sha256
         self.class_names = model.config.classes
-        self._torch_device = torch.device(device)
-        self._dtype = PRECISIONS[precision or ("bfloat16" if on_gpu else "float32")]
         self._batch = CUDA_BATCH if on_gpu else CPU_BATCH
         # A GPU waits for pictures; on a CPU preparing ahead would only take cores from the network.
         self._workers = (threads or default_threads()) if on_gpu else 1

@@ -4,16 +4,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector.errors import DeviceError, UsageError
 from detector.models import find_model
-from detector.nearest import nearest
-from detector.onnx_session import DEVICES, default_threads
+from detector.onnx_session import default_threads
 from detector.open_nsfw import MODEL_NAME, OpenNSFWScorer
 from detector.resnet_thin import load_resnet_thin
+from detector.torch_device import check_threads, choose_device
 
 __all__ = ["TorchOpenNSFW"]
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Inputs in one run of the network.
 CPU_BATCH = 8
@@ -38,23 +35,10 @@ class TorchOpenNSFW(OpenNSFWScorer):
     """
 
     def __init__(self, device: str = "cpu", threads: int | None = None, *, precision: str | None = None) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"a device must be one of {', '.join(DEVICES)}; got {device!r}{nearest(device, DEVICES)}")
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise UsageError(f"threads must be a whole number of at least 1, or None; got {threads!r}")
-        if precision is not None and precision not in PRECISIONS:
-            raise UsageError(
-                f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}{nearest(precision, PRECISIONS)}"
-            )
+        check_threads(threads)
+        self._torch_device, self._dtype = choose_device(device, precision)
         on_gpu = device == "cuda"
-        if on_gpu and not torch.cuda.is_available():
-            raise DeviceError(
-                "the device cuda must be usable by torch; it is not here: no GPU, no driver, or a torch built for the "
-                "CPU; use device='cpu', or install a CUDA build of torch"
-            )
         entry = find_model(MODEL_NAME, task="classify")
-        self._dtype = PRECISIONS[precision or ("bfloat16" if on_gpu else "float32")]
-        self._torch_device = torch.device(device)
         model = load_resnet_thin(entry).requires_grad_(False)
         self._model = model.to(device=self._torch_device, dtype=self._dtype, memory_format=torch.channels_last)
         if threads is not None and not on_gpu:

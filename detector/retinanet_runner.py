@@ -13,17 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.anchors import anchors_for, anchors_per_level
-from detector.errors import DeviceError, ModelError, UsageError
-from detector.nearest import nearest
+from detector.errors import ModelError, UsageError
 from detector.normalise import Normalisation
 from detector.preprocess import Prepared
 from detector.retinanet import RetinaNet, fold_batch_norm
 from detector.retinanet_postprocess import Survivors, logit_thresholds, suppress, survivors
+from detector.torch_device import choose_device
 
 __all__ = ["Launched", "RetinaNetRunner"]
-
-DEVICES = ("cpu", "cuda")
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Launched(NamedTuple):
@@ -75,20 +72,10 @@ class RetinaNetRunner:
         compile_mode: str | None = None,
         cuda_graphs: bool = False,
     ) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"a device must be one of {', '.join(DEVICES)}; got {device!r}{nearest(device, DEVICES)}")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise DeviceError(
-                "the device cuda must be usable by torch; it is not here: no GPU, no driver, or a torch built for the "
-                "CPU; use device='cpu', or install a CUDA build of torch"
-            )
+        self.device, self.dtype = choose_device(device, precision)
         if cuda_graphs and device != "cuda":
             raise UsageError(f"cuda_graphs must be used on the device cuda; got {device!r}")
-        if precision is not None and precision not in PRECISIONS:
-            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
         self.config = model.config
-        self.device = torch.device(device)
-        self.dtype = PRECISIONS[precision or ("bfloat16" if device == "cuda" else "float32")]
         model = fold_batch_norm(model.eval()).requires_grad_(False)
         model = model.to(device=self.device, dtype=self.dtype, memory_format=torch.channels_last)
         self._network: Callable[[Tensor], tuple[Tensor, Tensor]] = (

@@ -15,17 +15,17 @@ from detector.classes import NSFW_CLASSES, canonical_class
 from detector.classifier import normalise
 from detector.classifier_pixels import middle, squares
 from detector.classifier_weights import parse_classifier
-from detector.errors import DeviceError, ModelError, UsageError
+from detector.errors import ModelError, UsageError
 from detector.explain.adapter import with_relu_modules
 from detector.explain.targets import OPEN_NSFW_SIDE, OWN_SCORE, class_index
 from detector.normalise import Normalisation
-from detector.onnx_session import DEVICES
 from detector.open_nsfw import CROP, preprocess
 from detector.picture import Picture
 from detector.preprocess import prepare
 from detector.resnet_thin import load_resnet_thin
 from detector.retinanet import RetinaNet
 from detector.scorers import OPEN_NSFW
+from detector.torch_device import choose_device
 from detector.weight_file import read_bytes, read_file_header
 from detector.weights import parse_weights
 
@@ -117,13 +117,10 @@ def load_explained(
         ModelError: when the weights are missing or broken.
         DeviceError: when the device is not there.
     """
-    if device not in DEVICES:
-        raise UsageError(f"a device must be one of {', '.join(DEVICES)}; got {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("the device cuda must be usable by torch; it is not here; use device='cpu'")
+    # Gradients are explained in float32 wherever they are computed.
+    where, _ = choose_device(device, "float32")
     if above is not None and not 0 < above < 1:
         raise UsageError(f"the lowest score of the anchors to explain must lie in (0, 1); got {above}")
-    where = torch.device(device)
     if model == OPEN_NSFW:
         _refuse(above, model)
         return _open_nsfw(picture, target, where)
