@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import itertools
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from detector.errors import ModelError, UsageError
 from detector.paths import weights_dir
-from detector.synth.asset import ASSET_NAME, pack_asset, read_asset
+from detector.synth.asset import ASSET_NAME, ASSET_SHA256, pack_asset, read_asset
 from detector.synth.body import MIN_HEIGHT, BodyModel
 from detector.synth.mesh import Mesh, NormalMaker
 from detector.synth.phenotype import ADULT_AGE, Phenotype, macro_weights
@@ -61,6 +62,62 @@ def test_an_asset_with_a_younger_blend_shape_is_refused(tmp_path: Path) -> None:
     (tmp_path / "body.npz").write_bytes(pack_asset(altered))
     with pytest.raises(ModelError, match="every blend shape must be an adult's; 'female-child-"):
         read_asset(tmp_path / "body.npz")
+
+
+def test_only_the_known_asset_is_rendered_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = read_asset()
+    assert hashlib.sha256((weights_dir() / ASSET_NAME).read_bytes()).hexdigest() == ASSET_SHA256
+    # The names of adults, but shapes of nobody knows whom.
+    altered = dataclasses.replace(asset, macro=asset.macro[::-1][:2], macro_names=asset.macro_names[:2])
+    (tmp_path / ASSET_NAME).write_bytes(pack_asset(altered))
+    monkeypatch.setattr("detector.synth.asset.weights_dir", lambda: tmp_path)
+    with pytest.raises(
+        ModelError, match=r"adults only: the body asset must be the one with sha256 \w{64}; .* has \w{64}"
+    ):
+        read_asset()
+
+
+@pytest.mark.parametrize(
+    ("part", "factor", "message"),
+    [
+        (
+            "head",
+            (1.2, 1.2, 1.0),
+            r"at least 9\.8 times as tall as its head is wide; this one would be [89]\.\d\d times",
+        ),
+        ("body", (1.0, 1.0, 0.8), r"at least 1\.400 m tall; this one would be 1\.\d{3} m"),
+        ("body", (1.0, 1.0, float("nan")), r"at least 1\.400 m tall; this one would be nan m"),
+        ("body", (1.0, 1.0, float("inf")), r"this one would be (nan|inf) m"),
+        ("head", (float("nan"), 1.0, 1.0), r"this one would be nan times"),
+    ],
+)
+def test_a_tampered_asset_makes_no_body_with_a_childs_measures(
+    part: str, factor: tuple[float, float, float], message: str
+) -> None:
+    asset = read_asset()
+    template = asset.template.copy()
+    rows = np.flatnonzero(asset.regions[part])
+    template[rows] *= np.array(factor, dtype=np.float32)
+    with pytest.raises(UsageError, match=message), np.errstate(invalid="ignore"):
+        BodyModel(dataclasses.replace(asset, template=template)).shape(WOMAN)
+
+
+def test_no_corner_of_the_parameters_has_a_childs_head(model: BodyModel) -> None:
+    # The local changes that widen a head or lower a body, all at their worst.
+    local = {"forehead-nubian": -1.0, "head-scale-depth": -1.0, "ear-scale": -1.0, "ear-wing": 1.0}
+    for sex, weight, proportions in itertools.product((0, 1), (0, 1), (0, 1)):
+        model.shape(
+            Phenotype(
+                sex=sex,
+                age=ADULT_AGE,
+                weight=weight,
+                proportions=proportions,
+                height=0,
+                muscle=0,
+                ancestry=(0, 1, 0),
+                local=local,
+            )
+        )
 
 
 def test_the_face_cannot_be_made_younger() -> None:
@@ -364,7 +421,13 @@ def test_the_asset_is_small() -> None:
     assert (weights_dir() / ASSET_NAME).stat().st_size < 6_000_000
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04broken"])
+def _with_a_broken_stream() -> bytes:
+    data = bytearray((weights_dir() / ASSET_NAME).read_bytes())
+    data[1000:1100] = bytes(100)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04broken", _with_a_broken_stream()])
 def test_a_damaged_asset_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "body.npz").write_bytes(content)
     with pytest.raises(ModelError, match="the body asset must be readable"):

@@ -1,5 +1,6 @@
 """The body asset: one compressed array file with the adult blend shapes, the skeleton and the vertex groups."""
 
+import hashlib
 import io
 import json
 import os
@@ -16,9 +17,12 @@ from detector.errors import ModelError
 from detector.paths import weights_dir
 from detector.synth.phenotype import ADULT_WORDS
 
-__all__ = ["ASSET_NAME", "SHAPE_STEP", "Asset", "pack_asset", "read_asset"]
+__all__ = ["ASSET_NAME", "ASSET_SHA256", "SHAPE_STEP", "Asset", "pack_asset", "read_asset"]
 
 ASSET_NAME = "body.npz"
+# Of the file in `weights/`. Names of blend shapes can be kept while what they hold is changed: only the very file whose
+# bodies were looked at and measured is known to hold adults, so no other one is rendered from.
+ASSET_SHA256 = "d4f70a6806f523a467c53a7926e3a16c4c1e15797b730facfd7ad82d0679392a"
 # Offsets are whole tenths of a millimetre, as in the source files: exact, and smaller than float16, which would round
 # to half a millimetre where an offset is large.
 SHAPE_STEP = 1e-4
@@ -128,16 +132,19 @@ def read_asset(path: str | os.PathLike[str] | None = None) -> Asset:
     """Read a body asset.
 
     Args:
-        path: of the file; None for the one in `weights/`.
+        path: of the file; None for the one in `weights/`, which has to be the very one that this version knows.
 
     Raises:
-        ModelError: when it is missing or not such a file, or when a stored blend shape is not an adult's.
+        ModelError: when it is missing or not such a file, when a stored blend shape is not an adult's, or when the one
+            in `weights/` is another one than `ASSET_SHA256` names.
     """
     file = weights_dir() / ASSET_NAME if path is None else path
     try:
         # Read whole first: numpy leaves the file open when it is no archive.
-        content = io.BytesIO(Path(file).read_bytes())
-        with np.load(content, allow_pickle=False) as archive:
+        content = Path(file).read_bytes()
+        if path is None:
+            _check_known(content, Path(file))
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         text = json.loads(arrays["text"].tobytes())
         if text["version"] != _VERSION:
@@ -146,20 +153,22 @@ def read_asset(path: str | os.PathLike[str] | None = None) -> Asset:
             )
         _check_adult(text["macro_names"])
         return _unpack(arrays, text)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged archive raises zlib's, zipfile's and numpy's errors of many kinds
         raise ModelError(
             f"the body asset must be readable; {file} is not ({error}); "
             "build it with python -m detector.synth.build_asset"
         ) from error
+
+
+def _check_known(content: bytes, file: Path) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != ASSET_SHA256:
+        raise ModelError(
+            f"mannequins are adults only: the body asset must be the one with sha256 {ASSET_SHA256}; {file} has "
+            f"{found}; restore it from the checkout"
+        )
 
 
 def _check_adult(names: list[str]) -> None:
