@@ -18,6 +18,7 @@ from censor.batch.settings import settings_key
 from censor.cli import main
 from censor.pipeline import Pipeline
 from censor.policy import load_censor_policy
+from detector.errors import OutputError
 
 JPEG, PNG = saved(colour_picture(), "JPEG"), saved(colour_picture(), "PNG")
 FOUND = [("BUTTOCKS_EXPOSED", 0.8, (10.0, 12.0, 30.0, 40.0))]
@@ -259,6 +260,79 @@ def test_a_journal_cut_short_costs_one_file(finder: Finder) -> None:
     assert finder.looks == 4, "the line after a torn one is whole"
 
 
+def test_what_lay_in_the_target_before_is_said(finder: Finder, capsys: pytest.CaptureFixture[str]) -> None:
+    put("out/x/copied by hand.png", 3)
+    put("in/bad.jpg", 4)
+    assert run("--report", "out/r.jsonl", "--journal", "out/j.jsonl", "in", "out") == 0
+    os.unlink("in/a.png")
+    Path("in/bad.jpg").write_bytes(JPEG[:600])
+    capsys.readouterr()
+    assert run("--report", "out/r.jsonl", "--journal", "out/j.jsonl", "in", "out") == 1
+    said = capsys.readouterr().err
+    assert "  left over          3  in OUT from before, not of this run; nobody looked at them\n" in said
+    left = [line.split(": ")[1] for line in said.splitlines() if line.startswith("left over: ")]
+    assert left == ["out/a.png", "out/bad.jpg", "out/x/copied by hand.png"]
+    lines = [json.loads(line) for line in Path("out/r.jsonl").read_text().splitlines()]
+    assert [line["target"] for line in lines if line.get("skipped") == "in OUT, not of this run"] == left
+
+
+@pytest.mark.parametrize("option", ["--journal", "--report"])
+def test_a_journal_or_report_must_be_an_ordinary_file(
+    finder: Finder, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("pipe")  # opening it would wait for ever
+    os.symlink("a file", "link")
+    Path("folder").mkdir()
+    for path in ("pipe", "link", "folder", os.devnull):
+        assert run(option, path, "in", "out") == 2
+        assert "must be an ordinary file" in capsys.readouterr().err
+    Path("out").mkdir()
+    assert run("--report", f"out/{JOURNAL_NAME}", "in", "out") == 2
+    assert "is taken" in capsys.readouterr().err
+    assert files("out") == []
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(finder: Finder) -> None:
+    Path("r.jsonl").write_text("")
+    os.chmod("r.jsonl", 0o400)
+    assert run("--report", "r.jsonl", "in", "out") == 1
+    assert finder.looks == 0
+
+
+def test_a_journal_that_cannot_be_put_on_the_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(str(tmp_path / "j"), str(tmp_path), "k")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"the journal must be writable; .*No space"), journal:
+        pass
+
+
+def test_an_interruption_counts_files_of_this_folder_alone(
+    finder: Finder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("in", "out") == 0
+    shutil.rmtree("in/x")
+    put("in/a.png", 50)
+
+    def interrupted(*arguments: Any, **settings: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(censor.api, "run_to_file", interrupted)
+    assert run("in", "out") == 130
+    assert "interrupted with 0 of 1 done" in capsys.readouterr().err
+
+
+def test_a_report_is_a_mask_for_copies_too(finder: Finder) -> None:
+    shutil.copy("in/a.png", "in/x/twin.png")
+    assert run("--report", "r.jsonl", "in", "out") == 0
+    assert run("--mask", "r.jsonl", "in", "masked") == 0
+    assert Path("masked/x/twin.png").read_bytes() == Path("masked/a.png").read_bytes()
+    with Image.open("masked/x/twin.png") as image:
+        assert image.getpixel((20, 20)) != colour_picture().getpixel((20, 20))
+
+
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe\n", b"[]\n", b"null\n", b"{}\n", b"[" * 99_999 + b"\n", b'{"schema": 1}\n']
 )
@@ -268,6 +342,16 @@ def test_a_journal_of_nonsense_is_passed_over(finder: Finder, line: bytes) -> No
     path.write_bytes(line + path.read_bytes())
     assert run("in", "out") == 0
     assert finder.looks == 3
+
+
+def test_a_journal_cannot_steer_the_terminal(finder: Finder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("in", "out") == 0
+    forged = [{**line, "verdict": "\x1b[2Jsafe"} for line in journal_lines()]
+    Path("out", JOURNAL_NAME).write_text("".join(json.dumps(line) + "\n" for line in forged))
+    capsys.readouterr()
+    assert run("in", "out") == 0
+    assert finder.looks == 6, "there is no such verdict"
+    assert "\x1b" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("way", ["../in/a.png", "x/../../in/a.png", "link/a.png"])

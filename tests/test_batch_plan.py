@@ -217,8 +217,33 @@ def test_a_link_in_the_target_that_leads_out_of_it_is_refused() -> None:
     put("in/sub/a.jpg")
     Path("out").mkdir()
     os.symlink("../in/sub", "out/sub")
-    with pytest.raises(UsageError, match=r"results must stay in out; out/sub leads to .*/in/sub; remove that link"):
+    with pytest.raises(UsageError, match=r"results must stay in out, .*; out/sub leads to .*/in/sub; remove that link"):
         plan_folder("in", "out")
+
+
+def test_a_link_in_the_target_that_leads_to_other_results_is_refused() -> None:
+    put("in/sub/a.jpg")
+    put("in/other/a.jpg")
+    Path("out/other").mkdir(parents=True)
+    os.symlink("other", "out/sub")  # both results would be written to one file
+    with pytest.raises(UsageError, match=r"out/sub leads to .*/out/other; remove that link"):
+        plan_folder("in", "out")
+
+
+def test_a_target_may_be_reached_through_links() -> None:
+    put("in/sub/a.jpg")
+    Path("there/sub").mkdir(parents=True)
+    os.symlink("there", "out")
+    assert plan_folder("in", "out/../out/").items[0].target_relative == "sub/a.jpg"
+
+
+def test_what_is_in_the_target_already_is_listed() -> None:
+    put("in/a.jpg")
+    put("out/x/b.jpg")
+    os.symlink("x", "out/link")
+    os.symlink("nowhere", "out/broken")
+    assert plan_folder("in", "out").there == ("broken", "link", "x/b.jpg")
+    assert plan_folder("in", "fresh").there == ()
 
 
 def test_names_of_any_bytes() -> None:

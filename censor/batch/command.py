@@ -5,9 +5,8 @@ import functools
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from censor.atomic import stream_atomic
 from censor.batch.journal import JOURNAL_NAME, Journal
@@ -54,13 +53,13 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
     if options["in_place"]:
         raise UsageError("--in-place must not be given with a folder: the originals would be lost; name another folder")
     plan = plan_folder(source, target, Patterns(tuple(options["include"]), tuple(options["exclude"])))
+    journal_path = options["journal"] or os.path.join(target, JOURNAL_NAME)
+    _check_paths(plan, options, journal_path)
     workers = max(min(options["workers"], len(plan.items)), 1)
     pipeline, run = prepare(workers)
     key = settings_key(pipeline, options)
-    journal_path = options["journal"] or os.path.join(target, JOURNAL_NAME)
     if options["dry_run"]:
         return _dry_run(plan, Journal(journal_path, target, key, write=False), quiet=options["quiet"])
-    _check_paths(plan, options)
     make_parents(os.path.join(target, JOURNAL_NAME))
 
     @functools.cache
@@ -68,7 +67,7 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
         return run if workers == 1 else prepare(1)[1]
 
     summary = Summary(plan, options["report"])
-    with Journal(journal_path, target, key) as journal, _report_file(options["report"]) as report:
+    with _report_file(options["report"]) as report, Journal(journal_path, target, key) as journal:
         results = run_items(
             plan.items,
             journal,
@@ -90,11 +89,15 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
                         out.result(result)
                     say(None)
             except KeyboardInterrupt:
-                done = f"{len(journal)} of {len(plan.items)} done"
-                say(f"censor: interrupted with {done}; the same command goes on from here")
+                say(
+                    f"censor: interrupted with {summary.count} of {len(plan.items)} done; the same command goes on "
+                    "from here"
+                )
                 raise
+            left = summary.left_over(journal_path, options["report"])
+            out.left_over(left)
     if not options["quiet"]:
-        for line in summary.lines():
+        for line in summary.lines(left):
             print(line, file=sys.stderr)
     return summary.exit_code
 
@@ -102,7 +105,7 @@ def run_folder(options: dict[str, Any], prepare: Prepare) -> int:
 class _Output:
     """Where lines about single files go: warnings and failures to the terminal, reports to whoever wants them."""
 
-    def __init__(self, say: Say, report: TextIO | None, *, as_json: bool) -> None:
+    def __init__(self, say: Say, report: BinaryIO | None, *, as_json: bool) -> None:
         self._say, self._report, self._as_json = say, report, as_json
 
     def planned(self, plan: Plan) -> None:
@@ -113,6 +116,11 @@ class _Output:
             message = f"{printable(entry.path)}: {entry.failed}"
             self._say(f"censor: error: {message}")
             self._record(_error(entry.path, message))
+
+    def left_over(self, paths: Sequence[str]) -> None:
+        """Report what lay in OUT before and is no result of this run."""
+        for path in paths:
+            self._record({"schema": SCHEMA, "source": None, "target": path, "skipped": "in OUT, not of this run"})
 
     def result(self, result: Result) -> None:
         """Report what was done, and say aloud what a person should look at."""
@@ -129,7 +137,7 @@ class _Output:
     def _record(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=True)
         if self._report is not None:
-            self._report.write(line + "\n")
+            self._report.write(line.encode("ascii") + b"\n")
         if self._as_json:
             self._say(line, sys.stdout)
 
@@ -139,19 +147,23 @@ def _error(source: str, message: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _report_file(path: str | None) -> Iterator[TextIO | None]:
-    """Give a file to write a report into, put in its place at the end; after Ctrl-C too, as far as it goes."""
+def _report_file(path: str | None) -> Iterator[BinaryIO | None]:
+    """Give a file to write a report into, put in its place at the end; after Ctrl-C too, as far as it goes.
+
+    Raises:
+        OutputError: at once, when nothing could be put there.
+    """
     if path is None:
         yield None
         return
-    with tempfile.TemporaryFile("w+", encoding="ascii", newline="\n") as lines:
+    stopped: BaseException | None = None
+    with stream_atomic(path) as lines:
         try:
             yield lines
-        finally:
-            lines.seek(0)
-            with stream_atomic(path) as file:
-                for line in lines:
-                    file.write(line.encode("ascii"))
+        except BaseException as error:  # what was done until then is told all the same
+            stopped = error
+    if stopped is not None:
+        raise stopped
 
 
 def _dry_run(plan: Plan, journal: Journal, *, quiet: bool) -> int:
@@ -176,15 +188,18 @@ def _dry_run(plan: Plan, journal: Journal, *, quiet: bool) -> int:
     return EXIT_FAILED if plan.failed else EXIT_OK
 
 
-def _check_paths(plan: Plan, options: dict[str, Any]) -> None:
+def _check_paths(plan: Plan, options: dict[str, Any], journal_path: str) -> None:
     """Refuse, before any work, a journal or report that cannot be written, or is another file."""
     taken = {os.path.realpath(path) for item in plan.items for path in (item.source, item.target)}
     taken |= {os.path.realpath(options[name]) for name in _READ if options[name]}
-    for path in (options["journal"], options["report"]):
+    for path in (journal_path, options["report"]):
         if path is None:
             continue
-        if os.path.realpath(path) in taken or os.path.isdir(path):
+        if os.path.realpath(path) in taken:
             raise UsageError(f"a journal or report must be a file of its own; {printable(path)} is taken")
         taken.add(os.path.realpath(path))
-        if not os.path.isdir(os.path.dirname(path) or "."):
+        if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+            raise UsageError(f"a journal or report must be an ordinary file; {printable(path)} is none; name another")
+    for path in (options["journal"], options["report"]):
+        if path is not None and not os.path.isdir(os.path.dirname(path) or "."):
             raise UsageError(f"the folder of a journal or report must be there; {printable(path)} has none; make it")

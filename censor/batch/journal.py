@@ -21,6 +21,8 @@ __all__ = ["JOURNAL_NAME", "JOURNAL_SCHEMA", "Done", "Journal", "hash_file"]
 
 JOURNAL_NAME = ".retina-censor-journal.jsonl"
 JOURNAL_SCHEMA = "retina-censor-journal/1"
+# What a verdict can be; a person's boxes have none.
+_VERDICTS = ("safe", "review", "nsfw", None)
 _CHUNK = 1 << 20
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -64,7 +66,7 @@ class Done:
         texts = (done.key, done.source, done.target, done.source_sha256, done.target_sha256, done.method)
         numbers = (done.source_bytes, done.target_bytes, done.exit_code)
         right = all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
-        return done if right and isinstance(done.verdict, str | None) else None
+        return done if right and done.verdict in _VERDICTS else None
 
 
 class Journal:
@@ -100,13 +102,15 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = None
-
-    def __len__(self) -> int:
-        return len(self._by_source)
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            os.fsync(file)
+        except OSError as error:
+            raise OutputError(f"the journal must be writable; {self.path} is not ({error.strerror})") from error
+        finally:
+            os.close(file)
 
     def find(self, item: Item) -> Done | None:
         """Return what stands at the item's target already: its own result, from these bytes and settings, unaltered."""

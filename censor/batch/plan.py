@@ -54,6 +54,7 @@ class Plan:
         items: pictures and videos, in the tree's order.
         skipped: what is passed over, with the reason.
         failed: what could not be read.
+        there: what lies in the target already, sorted: links and files, below it as an item's `target_relative`.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Plan:
     items: tuple[Item, ...]
     skipped: tuple[Entry, ...]
     failed: tuple[Entry, ...]
+    there: tuple[str, ...] = ()
 
 
 def plan_folder(source: str, target: str, patterns: Patterns | None = None) -> Plan:
@@ -84,6 +86,7 @@ def plan_folder(source: str, target: str, patterns: Patterns | None = None) -> P
         items=items,
         skipped=tuple(entry for entry in entries if entry.skipped is not None),
         failed=tuple(entry for entry in entries if entry.failed is not None),
+        there=tuple(sorted(_files_in(target))),
     )
 
 
@@ -140,15 +143,24 @@ def _check_names(items: tuple[Item, ...]) -> None:
 
 
 def _check_places(items: tuple[Item, ...], target: str) -> None:
-    """Refuse to write through a link in the target that leads out of it: to the pictures themselves, perhaps."""
+    """Refuse to write through a link in the target: it may lead to the pictures themselves, or to other results."""
     root = os.path.realpath(target)
-    for folder in {os.path.dirname(item.target) for item in items}:
-        real = os.path.realpath(folder)
-        if real != root and not real.startswith(os.path.join(root, "")):
+    for relative in {os.path.dirname(item.target_relative) for item in items}:
+        place = os.path.normpath(os.path.join(root, *relative.split("/")))
+        real = os.path.realpath(place)
+        if os.path.normcase(real) != os.path.normcase(place):
             raise UsageError(
-                f"results must stay in {printable(target)}; {printable(folder)} leads to {printable(real)}; "
-                "remove that link"
+                f"results must stay in {printable(target)}, each at its place; "
+                f"{printable(os.path.join(target, relative))} leads to {printable(real)}; remove that link"
             )
+
+
+def _files_in(target: str) -> Iterator[str]:
+    """Yield what lies in a folder, by its path below it with `/` between folders; nothing where there is none."""
+    for folder, folders, files in os.walk(target):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*files, *links):
+            yield os.path.relpath(os.path.join(folder, name), target).replace(os.sep, "/")
 
 
 def _folders(relative: str) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """What came of a folder, for people: counts in a table, and the names that were not said aloud while it ran."""
 
+import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from censor.batch.plan import Plan
 from censor.batch.run import Result
@@ -31,6 +32,7 @@ class Summary:
         self._look = 0
         self._look_before: list[str] = []
         self._failed = len(plan.failed)
+        self._placed: set[str] = set()
 
     @property
     def count(self) -> int:
@@ -45,6 +47,7 @@ class Summary:
     def add(self, result: Result) -> None:
         """Count one result."""
         self._states[result.state] += 1
+        self._placed.add(result.item.target_relative)
         self._verdicts[result.done.verdict or "boxes by a person"] += 1
         if result.done.exit_code != EXIT_OK:
             self._look += 1
@@ -56,8 +59,20 @@ class Summary:
         self._states["failed"] += 1
         self._failed += 1
 
-    def lines(self) -> Iterator[str]:
-        """Yield the table and the lists."""
+    def left_over(self, *own: str | None) -> list[str]:
+        """Return the paths of what lay in OUT before and is no result of this run: nobody says that it is censored.
+
+        Results of sources that are gone or failed this time are among them, and whatever a person put there.
+
+        Args:
+            *own: the run's journal and report, wherever they are.
+        """
+        mine = {os.path.realpath(path) for path in own if path is not None}
+        paths = (os.path.join(self._plan.target, name) for name in self._plan.there if name not in self._placed)
+        return [path for path in paths if os.path.realpath(path) not in mine]
+
+    def lines(self, left_over: Sequence[str] = ()) -> Iterator[str]:
+        """Yield the table and the lists; `left_over` as the method returns it."""
         plan, states = self._plan, self._states
         yield f"{printable(plan.source)} -> {printable(plan.target)}"
         verdicts = ", ".join(f"{count} {name}" for name, count in sorted(self._verdicts.items()))
@@ -73,6 +88,7 @@ class Summary:
             ("failed", self._failed, ""),
             ("skipped", len(plan.skipped), skipped),
             ("not begun", len(plan.items) - self.count, ""),
+            ("left over", len(left_over), "in OUT from before, not of this run; nobody looked at them"),
         ]
         for name, count, note in rows:
             if count or name == "written":
@@ -81,6 +97,7 @@ class Summary:
             yield f"  verdicts: {verdicts}"
         yield from self._list("to look at, as said before", self._look_before)
         yield from self._list("skipped", (f"{printable(entry.path)}: {entry.skipped}" for entry in plan.skipped))
+        yield from self._list("left over", (printable(path) for path in left_over))
 
     def _list(self, title: str, names: Iterable[str]) -> Iterator[str]:
         listed = list(names)
