@@ -190,10 +190,29 @@ def test_male_genitalia_are_what_the_box_holds():
     assert y2 >= points[:, 1].max() - 1
 
 
-@pytest.mark.parametrize(("opacity", "exposed"), [(0.3, True), (0.45, True), (0.55, False), (1.0, False)])
+@pytest.mark.parametrize(("opacity", "exposed"), [(0.3, True), (0.45, True), (0.97, False), (1.0, False)])
 def test_sheer_cloth_exposes_and_dense_cloth_covers(opacity, exposed):
     found = by_part(seen([body(), sheet((-2, 0), (2, 3), opacity)], camera()))
     assert found == (front() if exposed else {})
+
+
+@pytest.mark.parametrize("opacity", [0.55, 0.9])
+def test_a_part_that_shows_through_cloth_is_neither_target_nor_background(opacity):
+    veil = sheet((-2, 0), (2, 3), opacity)
+    for covered in ({}, {0: set(front())}):
+        found = by_part(seen([body(), veil], camera(), covered=covered))
+        # In clothes nothing is left of what is hardly seen even without them.
+        assert set(found) >= {"belly", "breast_left", "breast_right"}
+        assert all(label.ignore for label in found.values())
+        assert {part: label.box for part, label in found.items()} == {part: front()[part].box for part in found}
+
+
+def test_a_part_of_which_most_is_bare_is_a_target_beside_its_veil():
+    low, high = front()["belly"].box[1], front()["belly"].box[3]
+    veiled = by_part(seen([body(), sheet((-2, 0), (2, 1.02), 0.7)], camera()))["belly"]
+    assert veiled.box[1] == low
+    assert veiled.box[3] < high - 5
+    assert not veiled.ignore
 
 
 def test_a_part_under_clothes_is_no_target_whatever_is_seen_around_them():

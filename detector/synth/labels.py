@@ -15,12 +15,14 @@ from detector.synth.mesh import Mesh
 from detector.synth.regions import PARTS, shares_at_vertices
 from detector.synth.render import Rendered
 
-__all__ = ["MIN_SHARE", "MIN_SIDE_PIXELS", "SHEER", "Label", "Seen", "find_labels", "seen_surface"]
+__all__ = ["MIN_SHARE", "MIN_SIDE_PIXELS", "SHEER", "VEILING", "Label", "Seen", "find_labels", "seen_surface"]
 
 Bools = NDArray[np.bool_]
 
-# A part under cloth that hides less than this is exposed: it can be made out. Under more it is covered.
+# A part under cloth that hides less than this is exposed: it can be made out. Under more it is covered ...
 SHEER = 0.5
+# ... but up to this much it still shows, the more so through cloth of the skin's colour: neither target nor background.
+VEILING = 0.95
 # A part of which less than this share is seen is neither target nor background.
 MIN_SHARE = 0.25
 # Of what is seen from the best direction: a part seen at so grazing an angle is hardly recognised either.
@@ -78,9 +80,9 @@ class Seen:
     barycentric: NDArray[np.float32]
 
 
-def seen_surface(rendered: Rendered) -> Seen:
-    """Return the first surface of each pixel, or what lies under it where that hides less than `SHEER`."""
-    through = (rendered.under_mesh >= 0) & (rendered.coverage < SHEER)
+def seen_surface(rendered: Rendered, *, densest: float = SHEER) -> Seen:
+    """Return the first surface of each pixel, or what lies under it where that hides less than `densest`."""
+    through = (rendered.under_mesh >= 0) & (rendered.coverage < densest)
     return Seen(
         mesh=np.where(through, rendered.under_mesh, rendered.mesh),
         triangle=np.where(through, rendered.under_triangle, rendered.triangle),
@@ -101,8 +103,10 @@ def find_labels(
 
     A box is that of the pixels whose surface point lies in the part. It is marked `ignore` when they are less than
     `MIN_SHARE` of what would be seen if nothing stood before the part, or are seen at a grazing angle, or when its
-    shorter side is below `MIN_SIDE_PIXELS`. A part of which next to nothing is seen has no box. A part that is
-    covered, as a breast under a bikini, is no target whatever is seen around the cloth: ignored where that is much.
+    shorter side is below `MIN_SIDE_PIXELS`, or when more of it is seen through cloth that hides between `SHEER` and
+    `VEILING` of it than bare: its box is then that of both. A part of which next to nothing is seen has no box. A part
+    that is covered, as a breast under a bikini, is no target whatever is seen around the cloth: ignored where that is
+    much.
 
     Args:
         rendered: as from `render`.
@@ -113,12 +117,14 @@ def find_labels(
         covered: by row of the body, names of the parts that clothes cover.
     """
     placement = Placement() if placement is None else placement
-    seen = seen_surface(rendered)
+    seen, veiled = seen_surface(rendered), seen_surface(rendered, densest=VEILING)
     labels: list[Label] = []
     for row, male in bodies.items():
         mesh = meshes[row]
         shares = shares_at_vertices(male=male)
-        masks = _part_masks(seen, row, mesh, shares)
+        masks, made_out = (_part_masks(surface, row, mesh, shares) for surface in (seen, veiled))
+        behind = made_out.sum(axis=(1, 2)) > 2 * masks.sum(axis=(1, 2))
+        masks[behind] = made_out[behind]
         free, facing = _free_pixels(mesh, shares, camera)
         for number, part in enumerate(PARTS):
             count = int(masks[number].sum())
@@ -136,7 +142,7 @@ def find_labels(
                 Label(
                     class_name=part.class_name(male=male),
                     box=(float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                    ignore=bool(small or hidden or dressed),
+                    ignore=bool(small or hidden or dressed or behind[number]),
                     part=part.name,
                     body=row,
                     share=min(share, 1.0),
