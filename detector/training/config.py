@@ -154,7 +154,7 @@ class RecipeConfig:
 
     out: str = "runs/train"  # folder of checkpoint, weights and curves
     resume: bool = False  # go on from the checkpoint in `out`; the settings must be those of the run
-    init: str = ""  # weights to start from (.safetensors of this package), or open-nsfw for resnet50_thin
+    init: str = ""  # weights to start from: a .safetensors of this package, or open-nsfw for ResNets of bottlenecks
     seed: int = 0
     device: str = "auto"  # auto, cpu or cuda
     precision: str = "auto"  # auto, float32 or bf16: autocast; weights and updates stay float32

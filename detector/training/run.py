@@ -24,22 +24,19 @@ from typing import Any
 
 import torch
 
-from detector.errors import InputError, UsageError
-from detector.retinanet import RetinaNet, build_retinanet
+from detector.errors import InputError
+from detector.retinanet import build_retinanet
 from detector.synth.dataset import SynthSet
-from detector.thin_body import ThinBody
 from detector.training.annotations import read_annotations, unseen_classes
 from detector.training.config import RunConfig
 from detector.training.dataset import TrainingSet, ValidationSet, batch_positions, loader
 from detector.training.distributed import Group
 from detector.training.engine import Engine, validate
 from detector.training.loop import BEST, LAST, Loop, Result, Say, check_batch, conduct
-from detector.weights import load_weights, save_weights
+from detector.training.start import start_from
+from detector.weights import save_weights
 
 __all__ = ["BEST", "LAST", "Result", "Run", "main", "train", "training_set"]
-
-# In the place of a path in train.init: open_nsfw's stages, taught on photographs, for the backbone `resnet50_thin`.
-OPEN_NSFW = "open-nsfw"
 
 
 class Run(Loop):
@@ -57,7 +54,7 @@ class Run(Loop):
         torch.manual_seed(train.seed)
         model = build_retinanet(config.model)
         if train.init:
-            say(_from_open_nsfw(model) if train.init == OPEN_NSFW else _initialise(model, Path(train.init)))
+            say(start_from(model, train.init))
         self.engine: Engine = Engine(model=model, config=config, group=group, total=self.total, dtype=dtype)
         self.begin()
 
@@ -112,16 +109,6 @@ class Run(Loop):
         save_weights(path, self.engine.judged, config=self.config.model, metadata=metadata)
 
 
-def _from_open_nsfw(model: RetinaNet) -> str:
-    """Copy open_nsfw's stages into the backbone; return what to say about it."""
-    if not isinstance(model.body, ThinBody):
-        raise UsageError(
-            f'train.init = "{OPEN_NSFW}" needs model.backbone = "resnet50_thin"; got {model.config.backbone}'
-        )
-    model.body.load_state_dict(ThinBody.pretrained().state_dict())
-    return f"init: the backbone from {OPEN_NSFW}; random: fpn and head"
-
-
 def training_set(config: RunConfig, say: Say) -> TrainingSet | SynthSet:
     """Return what a run learns from: the pictures of a folder, or mannequins that are rendered on the way.
 
@@ -147,17 +134,6 @@ def training_set(config: RunConfig, say: Say) -> TrainingSet | SynthSet:
     return TrainingSet(
         annotations=annotations, folder=Path(data.images), image_size=data.image_size, config=data.augment, seed=seed
     )
-
-
-def _initialise(model: RetinaNet, path: Path) -> str:
-    """Copy the tensors of another model that have the same name and shape; return what to say about it."""
-    theirs, ours = load_weights(path).state_dict(), model.state_dict()
-    fits = {name: tensor for name, tensor in theirs.items() if name in ours and ours[name].shape == tensor.shape}
-    if not any(name.startswith("body.") for name in fits):
-        raise UsageError(f"train.init must hold weights for this backbone; none of {path} fit")
-    model.load_state_dict({**ours, **fits})
-    left = [name for name in ours if name not in fits]
-    return f"init: {len(fits)} of {len(ours)} tensors from {path}" + (f"; random: {', '.join(left)}" if left else "")
 
 
 def train(config: RunConfig, *, stop: int | None = None, say: Say | None = None) -> Result:
