@@ -27,6 +27,10 @@ __all__ = ["VIEWS", "Scene"]
 VIEWS = ("whole", "half", "torso", "part")
 # A frame is set around some of the vertices: all of them would take longer and end within a finger's breadth.
 _EVERY, _EVERY_CHOSEN = 9, 4
+# Times at most that a camera which stands inside somebody is drawn anew: from there parts are seen from within.
+_TRIES = 8
+# Metres: nothing inside a body is farther from its skin.
+_DEEPEST = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,10 @@ class Scene:
         starts = np.cumsum([0, *(len(person.meshes) for person in persons)])
         rows = {int(start): person for start, person in zip(starts, persons, strict=False)}
         camera, view = _camera(rng, persons, objects, settings)
+        for _ in range(_TRIES):
+            if not any(_is_inside(camera.position, person.body) for person in persons):
+                break
+            camera, view = _camera(rng, persons, objects, settings)
         if persons and rng.random() < settings.occluded:
             objects.append(sample_in_between(rng, camera))
         lights = sample_lights(rng, camera, kinds=settings.kinds)
@@ -130,6 +138,17 @@ def _camera(
         roll=roll,
     )
     return camera, view
+
+
+def _is_inside(point: tuple[float, float, float], body: Mesh) -> bool:
+    """Return whether a point lies below the skin: behind the nearest vertex that a triangle uses."""
+    away = np.asarray(point, np.float32) - body.vertices
+    squares = np.einsum("ij,ij->i", away, away)
+    if squares.min() > _DEEPEST**2:
+        return False
+    used = np.unique(body.triangles)
+    nearest = used[np.argmin(squares[used])]
+    return float(away[nearest] @ body.normals[nearest]) < 0
 
 
 def _points(
