@@ -226,7 +226,7 @@ def test_features_are_read_as_they_are_written(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("label,", "lable,"), "must have a column 'label' .*; the nearest is lable"),
-        (("\nnsfw,", "\nbad,"), "line 2: label must be one of nsfw, nude, 1, safe, sfw, 0; got 'bad'"),
+        (("\nnsfw,", "\nbad,"), "line 2: label must be one of nude, nsfw, 1, safe, sfw, 0; got 'bad'"),
         (("exposed.area", "exposed.aria"), "it lacks exposed.area"),
         (("uploader.flagged.7,", "uploader.flagged.8,"), "it lacks uploader.flagged.7"),
         (("nudenet-320n,BUTT", "other,BUTT"), "must be of one detector"),

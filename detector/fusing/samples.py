@@ -9,14 +9,12 @@ from pathlib import Path
 
 from detector.cliparts import printable
 from detector.errors import InputError, UsageError
+from detector.evaluation.labelled import LABELS
 from detector.evidence import OPINION, WINDOWS, Evidence, Record, counted_classes, part_features
 from detector.nearest import nearest
 from detector.policy import Policy
 
-__all__ = ["LABELS", "Sample", "Samples", "features_csv", "read_samples", "with_evidence"]
-
-# What a label may say, in any case.
-LABELS: Mapping[str, bool] = {"nsfw": True, "nude": True, "1": True, "safe": False, "sfw": False, "0": False}
+__all__ = ["Sample", "Samples", "features_csv", "read_samples", "with_evidence"]
 
 _TOGETHER, _DETECTOR, _COUNTED_FROM = "keep_together", "detector", "counted_from"
 _RECORD_COLUMNS = {
