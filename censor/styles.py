@@ -1,6 +1,5 @@
 """`Style`: how one region is hidden. Checked words and numbers; nothing here touches a pixel of the picture."""
 
-import math
 from dataclasses import dataclass
 
 from censor.stickers import Sticker, load_sticker
@@ -101,10 +100,9 @@ def _check_word(what: str, word: object, allowed: tuple[str, ...]) -> None:
 
 
 def _check_share(what: str, value: object, most: float, hint: str) -> float:
-    number = not isinstance(value, bool) and isinstance(value, int | float)
-    if not number or not math.isfinite(float(value)) or not 0 <= float(value) <= most:  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:  # NaN is not either
         raise PolicyError(f"{what} must be a number from 0 to {most:g}; got {value!r}; {hint}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 @dataclass(frozen=True, kw_only=True)

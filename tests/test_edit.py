@@ -4,8 +4,10 @@ import _thread
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,6 +143,39 @@ def test_a_mask_that_cannot_be_written_leaves_no_output(tmp_path: Path) -> None:
         editing.save({"boxes": [MOVED], "look": {}})
     assert not (tmp_path / "out.png").exists()
     assert editing.last is None
+
+
+@pytest.mark.parametrize("full", ["output", "mask"])
+def test_a_save_replaces_both_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    editing = editing_of(drawing(tmp_path / "in.png"), tmp_path / "out.png")
+    editing.save({"boxes": [MOVED], "look": {}})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real = editing_module.stream_atomic
+
+    def fails(data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    @contextmanager
+    def on_a_full_disk(path: str) -> Iterator[Any]:
+        with real(path) as file:
+            yield SimpleNamespace(write=fails) if path.endswith(".json") == (full == "mask") else file
+
+    monkeypatch.setattr(editing_module, "stream_atomic", on_a_full_disk)
+    with pytest.raises(OutputError, match="No space"):
+        editing.save({"boxes": [], "look": {}})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_picture_that_was_changed_meanwhile_is_said(tmp_path: Path, gone: bool) -> None:
+    source = drawing(tmp_path / "in.png")
+    editing = editing_of(source, tmp_path / "out.png")
+    assert editing.save({"boxes": [MOVED], "look": {}}).exit_code == 0
+    source.unlink() if gone else drawing(source, (120, 160), compress_level=1)
+    report = editing.save({"boxes": [MOVED], "look": {}})
+    assert report.exit_code == 3
+    assert "in.png was changed while it was edited" in report.warnings[-1]
+    assert json.loads((tmp_path / "out.png.json").read_text())["warnings"] == list(report.warnings)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +322,8 @@ def test_without_a_browser_the_link_is_printed(
         (["edit", "-"], "editing must be given files; got -"),
         (["edit", "--in-place", "in.png"], "--in-place must not be given with editing"),
         (["--edit", "--boxes", "in.png"], "--boxes must not be given with editing"),
+        (["edit", "--dry-run", "in.png"], "--dry-run must not be given with editing; it is for folders"),
+        (["edit", "--include", "*.png", "in.png"], "--include must not be given with editing"),
         (["edit", "in.png", "out.xyz"], "must end in one of"),
         (["edit", "in.png", "in.png"], "another file than IN"),
         (["edit", "."], ". is a folder"),
@@ -300,6 +337,20 @@ def test_wrong_usage(
     assert err.count("\n") == 1
     assert message in err
     assert os.listdir() == ["in.png"]
+
+
+def test_a_round_begins_with_what_a_person_decided_before(
+    edit: Callable[..., tuple[int, str, str]], quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def build(policy: str, **settings: Any) -> None:
+        asked.append(settings["known"])
+        raise UsageError("that is enough")
+
+    monkeypatch.setattr(command, "build_pipeline", build)
+    assert edit("edit", "--known", "list.jsonl", "in.png")[0] == 2
+    assert asked == ["list.jsonl"]
 
 
 def test_a_file_called_edit_makes_the_word_an_error(

@@ -1,5 +1,6 @@
 """The editing round's server: who gets the picture, and who does not."""
 
+import contextlib
 import json
 import os
 import socket
@@ -194,6 +195,27 @@ def test_connections_are_bounded_and_none_waits_for_ever(
     assert client.ask("GET", "/state")[0] == 200
     for connection in (*idle, over):
         connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nX: ", b"POST /preview HTTP/1.1\r\nContent-Length: 9999\r\n"
+                                  b"Content-Type: application/json\r\n\r\n{"])  # fmt: skip
+def test_a_request_that_comes_byte_by_byte_is_given_up(
+    served: EditServer, client: Client, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(server_module._Handler, "timeout", 0.4)
+    with socket.create_connection(("127.0.0.1", served.server_port)) as slow:
+        slow.sendall(sent)
+        slow.settimeout(0.05)  # shorter than the server's patience with each silence
+        end = time.monotonic() + 5
+        answer = None
+        while answer is None:
+            assert time.monotonic() < end, "it must not be listened to for ever"
+            with contextlib.suppress(TimeoutError):
+                answer = slow.recv(100)
+            with contextlib.suppress(OSError):
+                slow.sendall(b" ")
+    assert answer in (b"", b"HTTP/1.0 408"[: len(answer)]) or answer.startswith(b"HTTP/1.0 4")
+    assert client.ask("GET", "/state")[0] == 200
 
 
 NOT_UNDERSTOOD: list[object] = [

@@ -56,6 +56,7 @@ def test_named_colours_are_colours():
         ({"style": 3}, "style must be one of"),
         ({"grow": -0.1}, "grow must be a number from 0 to 4; got -0.1"),
         ({"grow": 20}, "grow must be a number from 0 to 4; got 20; 0.2 makes the hidden box 20 % wider"),
+        ({"grow": 10**400}, "grow must be a number from 0 to 4"),
         ({"grow": float("nan")}, "grow must be a number"),
         ({"grow": True}, "grow must be a number"),
         ({"grow": "0.2"}, "grow must be a number"),

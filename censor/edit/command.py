@@ -54,7 +54,12 @@ def run_edit(paths: tuple[str, ...], options: Mapping[str, Any], changes: Mappin
         target = os.path.join(target, os.path.basename(source))
     mask = MaskFile.read(options["mask"]) if options["mask"] else None
     pipeline = build_pipeline(
-        options["policy"], model=options["model"], device=options["device"], verify=options["verify"], **changes
+        options["policy"],
+        model=options["model"],
+        device=options["device"],
+        verify=options["verify"],
+        known=options["known"],
+        **changes,
     )
     editing = Editing(pipeline, picture, target, mask)
     server = EditServer(editing, lambda report: _say(report, options))

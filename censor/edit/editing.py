@@ -6,12 +6,13 @@ A preview is painted at full size by what paints the output, and only then reduc
 import io
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from censor.atomic import write_atomic
+from censor.atomic import stream_atomic
+from censor.batch.journal import hash_file
 from censor.imagefile import EXTENSIONS, encode, format_for
 from censor.jobs import same_file
 from censor.paint import paint_image
@@ -182,11 +183,12 @@ class Editing:
         return self._for_screen(image)
 
     def save(self, value: object) -> Report:
-        """Write the output and the mask file; the output last, so that it is there only if all went well.
+        """Write the output and the mask file: both, or neither; the output last.
 
         Raises:
-            UsageError, InputError: as `Changes.read`.
-            OutputError: when it cannot be written, or the round is closed; OUT is as it was.
+            UsageError: as `Changes.read`, or when the round is closed.
+            InputError: as `Changes.read`.
+            OutputError: when one of them cannot be written; both are as they were.
         """
         changes = Changes.read(value, self.picture, self.pipeline.policy)
         pipeline = replace(self.pipeline, policy=changes.policy)
@@ -195,11 +197,14 @@ class Editing:
                 raise UsageError("a save must come before the end of the editing round; it has ended")
             self._refuse_source()
             outcome = pipeline.run_mask(self.picture, changes.boxes, changes.records, self.target, self.output_format)
-            boxes = replace(outcome.report, pdq=None)  # a likeness can be made of that hash, and OUT may be passed on
-            write_atomic(self.mask_target, (boxes.to_json() + "\n").encode("ascii"))
-            write_atomic(self.target, outcome.data)
-            self.last, self._last_data = outcome.report, outcome.data
-        return outcome.report
+            report = replace(outcome.report, warnings=(*outcome.report.warnings, *self._changed_since()))
+            boxes = replace(report, pdq=None)  # a likeness can be made of that hash, and OUT may be passed on
+            with stream_atomic(self.target) as output, stream_atomic(self.mask_target) as mask:
+                for file, data in ((mask, (boxes.to_json() + "\n").encode("ascii")), (output, outcome.data)):
+                    file.write(data)
+                    file.flush()  # a full disk must show before either is put in its place
+            self.last, self._last_data = report, outcome.data
+        return report
 
     def result(self) -> bytes:
         """Return the file that was saved last, decoded again, as a PNG for the screen."""
@@ -221,6 +226,10 @@ class Editing:
             return first.run(self.picture, None, None).report
         boxes, records = mask.boxes_for(self.picture)
         return first.run_mask(self.picture, boxes, records, None, None).report
+
+    def _changed_since(self) -> Iterator[str]:
+        if hash_file(self.picture.name) != self.picture.sha256:
+            yield f"{self.picture.name} was changed while it was edited; what was saved shows it as it was before"
 
     def _refuse_source(self) -> None:
         for path in (self.target, self.mask_target):

@@ -15,8 +15,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Also a name that a file may have: see `paths_to_edit`.
 WORD = "edit"
 
-# What has no meaning while one person looks at one picture.
-_NOT_WITH_EDIT = {"in_place": "--in-place", "preview": "--boxes"}
+# What has no meaning while one person looks at one picture, and why.
+_SAVES = "a save writes another file than IN, with everything hidden that is on the page"
+_FOLDERS = "it is for folders"
+_NOT_WITH_EDIT = {"in_place": _SAVES, "boxes": _SAVES, **dict.fromkeys(
+    ("dry_run", "include", "exclude", "journal", "report"), _FOLDERS)}  # fmt: skip
 
 
 def edit_options(function: F) -> F:
@@ -50,8 +53,7 @@ def paths_to_edit(options: dict[str, Any]) -> tuple[str, ...] | None:
         paths = paths[1:]
     if len(paths) not in (1, 2):
         raise UsageError(f"IN, and OUT if wanted, must be given to edit; got {len(paths)} paths")
-    for name, flag in _NOT_WITH_EDIT.items():
-        if options[name]:
-            raise UsageError(f"{flag} must not be given with editing; a save writes another file than IN, with "
-                             "everything hidden that is on the page")  # fmt: skip
+    for name, why in _NOT_WITH_EDIT.items():
+        if options["preview" if name == "boxes" else name]:
+            raise UsageError(f"--{name.replace('_', '-')} must not be given with editing; {why}")
     return tuple(paths)

@@ -11,6 +11,7 @@ change nothing:
 * bodies, boxes, waiting times and the number of connections are bounded.
 """
 
+import contextlib
 import json
 import select
 import socket
@@ -180,6 +181,22 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the terminal for what matters."""
 
+    def setup(self) -> None:
+        """Begin to wait: `timeout` bounds each silence, and this all of them together."""
+        super().setup()
+        self._late = threading.Timer(self.timeout, self._hang_up)
+        self._late.daemon = True
+        self._late.start()
+
+    def finish(self) -> None:
+        """Answer is given."""
+        self._late.cancel()
+        super().finish()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RD)
+
     def do_GET(self) -> None:
         self._answer({"/state": self._state, "/original": self._original, "/result": self._result,
                       "/alive": self._alive})  # fmt: skip
@@ -194,6 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, calls: dict[str, Callable[[], None]]) -> None:
         try:
             body = self._read_body() if self.command == "POST" else b""  # all of it, or the refusal may be lost
+            self._late.cancel()
             self._check_origin()
             if self.command == "GET" and self.path in _FILES:
                 name, kind = _FILES[self.path]
@@ -244,7 +262,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request must have at most {MAX_BODY} bytes")
         if self.headers.get_content_type() != "application/json":
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a request must be application/json")
-        return self.rfile.read(int(length))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "a request must come in time, and as long as it says")
+        return body
 
     def _body(self) -> Any:
         try:
