@@ -1,6 +1,7 @@
 """Backgrounds, photographs without people, and what cameras and files do to a picture."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -59,8 +60,26 @@ def test_only_listed_photographs_without_people_are_found():
         assert photographs.read_photograph(path).shape[2] == 3
 
 
+def test_a_listed_name_with_another_content_is_left_out(monkeypatch, tmp_path):
+    known = {}
+    for number in range(8):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(bytes([number]))
+        known[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(photographs, "PHOTOGRAPHS", {str(tmp_path): known, "no_such_package:data": {"x.png": "0"}})
+    found = photographs.photographs.__wrapped__
+    assert [path.name for path in found()] == list(known)
+    assert [path.name for path in found("test")] == ["3.png", "7.png"]
+    (tmp_path / "1.png").write_bytes(b"somebody")
+    (tmp_path / "2.png").unlink()
+    assert [path.name for path in found()] == ["0.png", "3.png", "4.png", "5.png", "6.png", "7.png"]
+    # Withheld is what is withheld elsewhere too, whatever is installed here.
+    assert [path.name for path in found("test")] == ["3.png", "7.png"]
+    assert [path.name for path in found("train")] == ["0.png", "4.png", "5.png", "6.png"]
+
+
 def test_without_photographs_there_is_still_a_background(monkeypatch):
-    monkeypatch.setattr("detector.synth.backgrounds.photographs", lambda: ())
+    monkeypatch.setattr("detector.synth.backgrounds.photographs", lambda kinds: ())
     assert background(SIZE, rng(), "photograph").max() > 0
 
 

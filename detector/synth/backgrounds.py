@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from detector.errors import UsageError
 from detector.nearest import nearest
 from detector.synth.photographs import photographs, read_photograph
-from detector.synth.withheld import kinds_shown
 
 __all__ = ["BACKGROUNDS", "background", "noise_field"]
 
@@ -232,7 +231,7 @@ def _bokeh(size: Size, rng: np.random.Generator) -> Floats:
 
 
 def _photograph(size: Size, rng: np.random.Generator, kinds: str = "all") -> Floats:
-    found = kinds_shown(photographs(), kinds)
+    found = photographs(kinds)
     picture = read_photograph(found[int(rng.integers(len(found)))]) if found else None
     if picture is None:
         return _bokeh(size, rng)
