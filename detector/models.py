@@ -231,7 +231,11 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
         return NudeNet(entry, read_weights(entry), device=device, threads=threads)
     if entry.engine == "retinanet":
         return _retinanet().from_entry(entry, read_weights(entry), device=device, threads=threads)
+    if entry.engine == "retinanet-onnx":
+        from detector.exchange.onnx_predictor import OnnxRetinaNet
+
+        return OnnxRetinaNet.from_entry(entry, read_weights(entry), device=device, threads=threads)
     raise ModelError(
-        f"the engine of a detector must be nudenet-onnx or retinanet; {entry.name} needs {entry.engine!r}; "
-        "upgrade retina-censor"
+        f"the engine of a detector must be nudenet-onnx, retinanet or retinanet-onnx; {entry.name} needs "
+        f"{entry.engine!r}; upgrade retina-censor"
     )

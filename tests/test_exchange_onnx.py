@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from detector.exchange.onnx_export import export_onnx, quantize_int8
 from detector.exchange.onnx_format import OnnxHeader
 from detector.exchange.onnx_maths import anchors_array, decode_array
 from detector.exchange.onnx_predictor import OnnxRetinaNet
+from detector.models import list_models
 from detector.preprocess import network_input, prepare
 from detector.retinanet import RetinaNet, build_retinanet
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config, torchvision_config
@@ -125,6 +127,30 @@ def test_what_is_asked_for_is_what_is_found(exported: Path) -> None:
     for wrong in ({"classes": "BELLY"}, {"score_thresh": 1.5}, {"score_thresh": {"BELLY": 0.5}}, {"nms_thresh": -1}):
         with pytest.raises(UsageError):
             predictor.detect(picture, **wrong)
+
+
+@pytest.mark.slow
+def test_it_loads_from_the_manifest(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_path = detector.load(str(exported))
+    entry = replace(
+        list_models()[0],
+        name="small-onnx",
+        engine="retinanet-onnx",
+        package=None,
+        file=exported.name,
+        sha256=by_path.sha256,
+        bytes=exported.stat().st_size,
+        classes=CLASSES,
+    )
+    monkeypatch.setattr(
+        "detector.models.list_models", lambda: [entry, replace(entry, name="wrong", classes=("BELLY",))]
+    )
+    monkeypatch.setattr("detector.models.weights_dir", lambda: exported.parent)
+    found = detector.load("small-onnx").detect(pictures()[0], score_thresh=0.6)
+    assert found.model == "small-onnx"
+    assert found.scores.tolist() == by_path.detect(pictures()[0], score_thresh=0.6).scores.tolist()
+    with pytest.raises(ModelError, match="must have the classes"):
+        detector.load("wrong")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from detector.classes import ALL_CLASSES
 from detector.errors import ModelError
 from detector.exchange.onnx_format import INPUT, OUTPUT, OnnxHeader
 from detector.exchange.onnx_maths import anchors_array, decode_array
+from detector.models import ModelEntry
 from detector.onnx_session import OnnxSession, TensorSpec
 from detector.postprocess import Candidates
 from detector.predictor import CallSettings, ViewPredictor
@@ -84,6 +85,18 @@ class OnnxRetinaNet(ViewPredictor[Prepared[NDArray[np.uint8]]]):
         except OSError as error:
             raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
         return cls(weights, name=path.stem, device=device, threads=threads)
+
+    @classmethod
+    def from_entry(cls, entry: ModelEntry, weights: bytes, *, device: str = "cpu", threads: int | None = None) -> Self:
+        """Load a model of the manifest from its file's bytes, which `read_weights` has checked.
+
+        Raises:
+            ModelError: when the manifest names other classes than the file, besides what the constructor raises.
+        """
+        predictor = cls(weights, name=entry.name, device=device, threads=threads)
+        if predictor.class_names != entry.classes:
+            raise ModelError(f"{entry.name} must have the classes {entry.classes}; it has {predictor.class_names}")
+        return predictor
 
     def _prepare(self, view: NDArray[np.uint8]) -> Prepared[NDArray[np.uint8]]:
         return prepare(view, self.config.preprocessing, self._step)
