@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from censor.masks import Box
 from detector.palette import Colour, ink_on
 
-__all__ = ["Plate", "plate_of"]
+__all__ = ["Plate", "plate_of", "unwritable"]
+
+# As in `censor.masks`, which needs the styles, which need this module.
+Box = tuple[int, int, int, int]
 
 # Of the hidden box's height, and no more than this of its width.
 HEIGHT_SHARE, WIDTH_SHARE = 0.25, 0.9
@@ -36,7 +38,7 @@ def plate_of(text: str, core: Box, ground: Colour, channels: int) -> Plate | Non
     """Write a text in black or white, whichever stands out, on a plate in the middle of a hidden box.
 
     Args:
-        text: one line; the font is Pillow's own, which knows Latin letters and shows a frame for others.
+        text: one line without `unwritable` characters.
         core: the hidden box inside the picture.
         ground: the plate's colour; a grey one where `channels` is 1.
         channels: 1, 3 or 4, of the canvas.
@@ -65,6 +67,17 @@ def plate_of(text: str, core: Box, ground: Colour, channels: int) -> Plate | Non
     mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
     pixels = np.asarray(image.convert(mode)).reshape(plate[1], plate[0], channels)
     return Plate((x, y, x + plate[0], y + plate[1]), pixels)
+
+
+def unwritable(text: str) -> str:
+    """Return the characters that the font has no shape for: it is Pillow's own, and knows ASCII and a few signs."""
+    shown = {char: _shape(char) for char in text if not char.isascii()}
+    return "".join(char for char, shape in shown.items() if shape == _shape("\uffff"))  # never a character
+
+
+def _shape(char: str) -> tuple[tuple[int, int], bytes]:
+    mask = _font(MIN_FONT * 2).getmask(char)
+    return mask.size, bytes(mask)
 
 
 @functools.lru_cache(maxsize=64)

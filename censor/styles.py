@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from censor.captions import unwritable
 from censor.stickers import Sticker, load_sticker
 from detector.errors import PolicyError
 from detector.nearest import nearest
@@ -168,6 +169,8 @@ class Style:
         text = self.caption
         if not isinstance(text, str) or len(text) > MAX_CAPTION or not text.isprintable():
             raise PolicyError(f"a caption must be one line of at most {MAX_CAPTION} printable characters; got {text!r}")
+        if unknown := unwritable(text):
+            raise PolicyError(f"a caption must be of letters that the font has, ASCII and a few signs; got {unknown!r}")
         if text and self.style in SOFT_STYLES:
             raise PolicyError(
                 f"a caption needs one of the styles {', '.join(OPAQUE_STYLES)}; got {text!r} with {self.style}; "

@@ -148,6 +148,24 @@ def test_a_second_page_gets_nothing_and_a_reload_goes_on(tmp_path: Path) -> None
         assert not server.ending.is_set()
 
 
+def test_names_are_text_and_a_problem_goes_when_it_is_mended(tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>\"'&.png"
+    source = drawing(tmp_path / name, (400, 600))
+    with serving(editing_of(source, tmp_path / f"out {name}", FOUND)) as server, browser(tmp_path / "p") as window:
+        window.open(server.url)
+        window.wait("document.body.dataset.shown")
+        assert window.run("return document.getElementById('source').textContent") == str(source)
+        for text, hidden in (("א", False), ("ok", True)):
+            window.run(
+                "const field = document.getElementById('caption'); field.value = arguments[0];"
+                "field.dispatchEvent(new Event('input'))",
+                text,
+            )
+            window.wait(f"document.getElementById('problem').hidden === {str(hidden).lower()}")
+        assert "passed" in save(window)
+        assert all("/preview" in error for error in window.errors())  # the caption's
+
+
 def test_the_page_says_when_the_program_has_stopped(tmp_path: Path) -> None:
     editing = editing_of(drawing(tmp_path / "in.png"), tmp_path / "out.png", FOUND)
     with serving(editing) as server, browser(tmp_path / "profile") as window:

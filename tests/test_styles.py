@@ -75,6 +75,7 @@ def test_named_colours_are_colours():
         ({"style": "box", "caption": "two\nlines"}, "a caption must be one line of at most 60 printable characters"),
         ({"style": "box", "caption": "x" * 61}, "at most 60"),
         ({"style": "box", "caption": "\x1b[31m"}, "printable"),
+        ({"style": "box", "caption": "Größe – ok…"}, "of letters that the font has, ASCII and a few signs; got 'öß–'"),
         (
             {"style": "blur", "caption": "me"},
             "one of the styles box, match, sticker, inpaint; got 'me' with blur",

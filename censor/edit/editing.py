@@ -22,6 +22,7 @@ from censor.report import SCHEMA, WHOLE, MaskFile, Report
 from censor.stickers import STICKERS
 from censor.styles import SHAPES, SOFT_STYLES, STYLES
 from detector.classes import ALL_CLASSES, canonical_class
+from detector.cliparts import printable
 from detector.decode import to_srgb
 from detector.detections import Detections
 from detector.errors import UsageError
@@ -229,7 +230,8 @@ class Editing:
 
     def _changed_since(self) -> Iterator[str]:
         if hash_file(self.picture.name) != self.picture.sha256:
-            yield f"{self.picture.name} was changed while it was edited; what was saved shows it as it was before"
+            name = printable(self.picture.name)
+            yield f"{name} was changed while it was edited; what was saved shows it as it was before"
 
     def _refuse_source(self) -> None:
         for path in (self.target, self.mask_target):

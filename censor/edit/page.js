@@ -138,7 +138,7 @@ function addInMiddle() {
 }
 
 // The preview: one request at a time, and the last state always comes to be shown.
-let wanted = 0, running = false;
+let wanted = 0, running = false, failed = false;
 
 async function refresh() {
   wanted += 1;
@@ -155,7 +155,10 @@ async function refresh() {
         byId("picture").alt = "The picture as it would be saved";
       }
       document.body.dataset.shown = shown;
+      if (failed) problem("");
+      failed = false;
     } catch (error) {
+      failed = true;
       problem(error.message);
     }
   }
