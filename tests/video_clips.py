@@ -112,7 +112,7 @@ def clip(
             stream.bit_rate = 2_000_000
         if rotation:
             stream.set_display_rotation(rotation)
-        audio = out.add_stream(sound, rate=48000) if sound else None
+        audio = out.add_stream(sound, rate=48000, options={"strict": "-2"}) if sound else None
         if more is not None:
             more(out)
         for when in times:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Colours"]
+__all__ = ["Colours", "has_alpha"]
 
 # Codes of ITU-T H.273, as FFmpeg uses them.
 UNSPECIFIED = 2
@@ -16,6 +16,11 @@ LIMITED, FULL = 1, 2
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 # Videos of this height and more use BT.709 where they do not say, lower ones BT.601.
 HD_HEIGHT = 720
+
+
+def has_alpha(format: Any) -> bool:
+    """Whether PyAV's pixel format, or None, says how opaque each pixel is; a palette may."""
+    return format is not None and (format.has_palette or any(part.is_alpha for part in format.components))
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,10 @@ class Colours:
         return cls(matrix, full, (tag, FULL if full else LIMITED, int(frame.color_trc), int(frame.color_primaries)))
 
     def to_rgb(self, frame: Any, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Return (H, W, 3) uint8 RGB of a frame, at (width, height) if a size is given; a new array."""
+        """Return (H, W, 3) uint8 RGB of a frame, at (width, height) if a size is given; a new array.
+
+        What is transparent becomes black: a viewer does not see the colours that lie under it.
+        """
         from av.video.reformatter import Interpolation
 
         width, height = size or (frame.width, frame.height)
@@ -53,7 +61,7 @@ class Colours:
         rgb = frame.reformat(
             width=width,
             height=height,
-            format="rgb24",
+            format="rgba" if has_alpha(frame.format) else "rgb24",
             src_colorspace=_MATRICES[self.matrix],
             dst_colorspace=_MATRICES[self.matrix],
             dst_color_range=FULL,
@@ -61,7 +69,11 @@ class Colours:
             threads=1,
             **source,
         )
-        return np.array(rgb.to_ndarray(), dtype=np.uint8)
+        pixels = np.array(rgb.to_ndarray(), dtype=np.uint8)
+        if pixels.shape[2] == 3:
+            return pixels
+        opaque = pixels[..., 3:].astype(np.uint16)
+        return ((pixels[..., :3] * opaque + 127) // 255).astype(np.uint8)
 
     def from_rgb(self, rgb: NDArray[np.uint8], pixel_format: str) -> Any:
         """Return PyAV's frame of (H, W, 3) RGB pixels, in a YUV format; sides of an even number of pixels."""
@@ -80,7 +92,7 @@ class Colours:
 
     def convert(self, frame: Any, pixel_format: str) -> Any:
         """Return a frame in another YUV format; the same numbers where the format is the same."""
-        if frame.format.is_rgb:
+        if frame.format.is_rgb or has_alpha(frame.format):
             return self.from_rgb(self.to_rgb(frame), pixel_format)
         span = FULL if self.full else LIMITED
         return frame.reformat(

@@ -18,6 +18,7 @@ from censor.atomic import stream_atomic, write_atomic
 from censor.imagefile import format_for
 from censor.pipeline import Pipeline
 from censor.video.codecs import Encoder, choose_encoder, container_for
+from censor.video.copying import check_streams, copied_streams
 from censor.video.judging import Judgement, judge
 from censor.video.looking import Looks, Progress, look_through
 from censor.video.passes import Hit, Plan, Written, check_video, cut_tiles, write_video
@@ -25,7 +26,6 @@ from censor.video.reading import VideoFacts, VideoFile
 from censor.video.report import VideoReport
 from censor.video.rules import VideoRules
 from censor.video.sheet import contact_sheet, encode_sheet, pick_frames
-from censor.video.writing import check_streams, copied_streams
 from detector.errors import InputError, UsageError
 from detector.limits import Limits
 
@@ -37,6 +37,8 @@ VideoSource = str | os.PathLike[str] | bytes | BinaryIO
 ROUNDS = 2
 # Thumbnails of a scan.
 THUMBNAILS = 12
+# A last frame may stand still for a while; missing is what is longer than this share of the video.
+MISSING = 0.1
 _CHUNK = 1 << 20
 
 
@@ -93,7 +95,7 @@ def run_video(
             facts = file.facts(opened)
             base = file.main_stream(opened).time_base
             encoder = choose_encoder(container, rules.codec, rules.crf, base)
-            check_streams(container, copied_streams(opened, rules.drop), rules.drop)
+            check_streams(container, copied_streams(opened, rules.drop))
         looks = look_through(pipeline, file, rules, limits, progress)
         judged = judge(pipeline, looks)
         plan = Plan(pipeline, rules, looks, judged.cover_all)
@@ -275,12 +277,20 @@ def _report(
         votes=judged.votes,
         notes=(
             *(f"left out: {what}" for what in facts.left_out),
+            *_cut_off(facts, looks, seconds),
             *(("the known list was not asked: it is about pictures",) if pipeline.known is not None else ()),
         ),
         pdq=looks.pdq,
         warnings=judged.warnings,
         sha256={"in": file.sha256, "out": None},
     )
+
+
+def _cut_off(facts: VideoFacts, looks: Looks, seconds: float) -> Iterator[str]:
+    """Say where the pictures end long before the file says that it ends: a download that broke off, mostly."""
+    if not looks.stopped and facts.seconds is not None and facts.seconds - seconds > max(1.0, MISSING * facts.seconds):
+        says = f"the file says that it lasts {facts.seconds:.1f} s"
+        yield f"{says}; its pictures end after {seconds:.1f} s: it may be cut off"
 
 
 def _notes(looks: Looks, plan: Plan, rules: VideoRules) -> list[str]:

@@ -1,5 +1,6 @@
 """The first reading of a video: what was found in which frame, kept small, and what the looks vote for."""
 
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,21 +8,23 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from censor.motion.cuts import THUMBNAIL, CutFinder
 from censor.motion.regions import HeldBox, RegionTimeline
 from censor.motion.rules import MotionRules
 from censor.motion.votes import Votes, count_votes
 from censor.pipeline import Pipeline
-from censor.video.reading import UprightFrame, VideoFile
+from censor.video.reading import VideoFile
 from censor.video.rules import VideoRules
+from censor.video.upright import UprightFrame
 from detector.detections import Detections
 from detector.limits import Limits
 from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.picture import Picture
 from detector.verdict import classify, opinion_band
 
-__all__ = ["Looks", "Progress", "Range", "look_through", "low_thresholds"]
+__all__ = ["Looks", "Progress", "Range", "fingerprint", "look_through", "low_thresholds"]
 
 # Called with a stage's name, the frames done, and how many there are (None: not known).
 Progress = Callable[[str, int, int | None], None]
@@ -66,6 +69,7 @@ class Looks:
     Attributes:
         time_base: unit of `pts`, seconds.
         pts: when each frame is shown.
+        prints: what each frame looked like, in short; see `fingerprint`.
         ranges: where the classes were found, by their thresholds.
         best: the highest score of each class.
         stopped: whether it ended at the first hit.
@@ -76,6 +80,7 @@ class Looks:
     time_base: Fraction
     image_size: tuple[int, int]
     pts: "array[int]" = field(default_factory=lambda: array("q"))
+    prints: "array[int]" = field(default_factory=lambda: array("I"))
     ranges: list[Range] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
@@ -91,9 +96,10 @@ class Looks:
     _votes: bytearray = field(default_factory=bytearray)
     _open: dict[str, Range] = field(default_factory=dict)
 
-    def add_frame(self, pts: int, *, cut: bool) -> None:
+    def add_frame(self, pts: int, likeness: int, *, cut: bool) -> None:
         """Note the next frame."""
         self.pts.append(pts)
+        self.prints.append(likeness)
         self._flags.append(_CUT if cut else 0)
 
     def seconds(self, index: int) -> float:
@@ -172,6 +178,11 @@ class Looks:
         yield from timeline.finish()
 
 
+def fingerprint(thumbnail: NDArray[np.uint8]) -> int:
+    """Return by what a frame is known again in a later reading: some damaged videos decode differently each time."""
+    return zlib.crc32(thumbnail.tobytes())
+
+
 def low_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
     """Return the scores from which a box continues a part that is there."""
     return {name: min(value, max(value * LOW_SHARE, LOW_LEAST)) for name, value in thresholds.items()}
@@ -201,8 +212,9 @@ def look_through(
         for frame in file.frames(container, stream):
             if looker is None:
                 looker = _Looker(pipeline, file.name, limits, Looks(stream.time_base, frame.image_size))
-            cut = cuts.is_cut(frame.thumbnail(THUMBNAIL))
-            looker.looks.add_frame(frame.pts, cut=cut)
+            small = frame.thumbnail(THUMBNAIL)
+            cut = cuts.is_cut(small)
+            looker.looks.add_frame(frame.pts, fingerprint(small), cut=cut)
             looked = cut or rules.is_look(frame.index, frame.time, last_look)
             if looked:
                 last_look = frame.time

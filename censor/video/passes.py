@@ -8,15 +8,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from censor.motion.cuts import THUMBNAIL
 from censor.motion.regions import HeldBox
 from censor.pipeline import Pipeline
 from censor.video.codecs import Encoder
-from censor.video.looking import RANGE_GAP, Looks, Progress
+from censor.video.copying import copied_streams
+from censor.video.looking import RANGE_GAP, Looks, Progress, fingerprint
 from censor.video.painting import FramePainter
-from censor.video.reading import UprightFrame, VideoFile
+from censor.video.reading import VideoFile
 from censor.video.rules import VideoRules
 from censor.video.sheet import tile
-from censor.video.writing import VideoWriter, copied_streams
+from censor.video.upright import UprightFrame
+from censor.video.writing import VideoWriter
 from detector.boxes import box_area
 from detector.detections import Detections
 from detector.errors import InputError, OutputError
@@ -93,9 +96,15 @@ class Hit:
 
 def _checked(looks: Looks, frame: UprightFrame) -> UprightFrame:
     """Return a frame of a later reading, after making sure that it is the one that was looked at."""
-    if frame.index >= len(looks.pts) or looks.pts[frame.index] != frame.pts or frame.image_size != looks.image_size:
-        raise InputError("the video must not change while it is worked on; a frame is not the one that was looked at")
-    return frame
+    i = frame.index
+    if (
+        i < len(looks.pts)
+        and looks.pts[i] == frame.pts
+        and frame.image_size == looks.image_size
+        and looks.prints[i] == fingerprint(frame.thumbnail(THUMBNAIL))
+    ):
+        return frame
+    raise InputError("the video must not change while it is worked on; a frame is not the one that was looked at")
 
 
 def write_video(
@@ -112,7 +121,7 @@ def write_video(
     with file.open() as source, ExitStack() as stack:
         main = file.main_stream(source)
         copies = copied_streams(source, plan.rules.drop)
-        upright = file.upright(source, main)
+        upright = file.upright(main)
         writer: VideoWriter | None = None
         early: list[Any] = []  # packets of sound from before the first picture
         for packet in source.demux(main, *copies):

@@ -11,30 +11,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from censor.video.colour import Colours
+from censor.video.colour import has_alpha
+from censor.video.upright import Upright, UprightFrame, most_coded_pixels
 from detector.errors import InputError, LimitError
 from detector.limits import Limits
 
-__all__ = ["UprightFrame", "VideoFacts", "VideoFile", "load_av"]
+__all__ = ["VideoFacts", "VideoFile", "frame_rate", "is_copied", "load_av"]
 
 # Demuxers that read other files than their own, make pictures of text, or belong to the readers of pictures.
 _REFUSED = frozenset(("concat", "dash", "gif", "apng", "hls", "applehttp", "image2", "image2pipe", "imf", "lavfi"))
 _REFUSED |= frozenset(("tty", "webm_dash_manifest", "bin", "xbin", "adf", "idf", "ico"))
-# The display matrix's first two columns, in units of 1 << 16, and the filters that turn a frame so.
-# Source: FFmpeg, libavutil/display.h: (x', y') = (a x + c y, b x + d y).
-_TURNS: dict[tuple[int, int, int, int], tuple[tuple[str, str], ...]] = {
-    (1, 0, 0, 1): (),
-    (-1, 0, 0, 1): (("hflip", ""),),
-    (1, 0, 0, -1): (("vflip", ""),),
-    (-1, 0, 0, -1): (("hflip", ""), ("vflip", "")),
-    (0, 1, -1, 0): (("transpose", "clock"),),
-    (0, -1, 1, 0): (("transpose", "cclock"),),
-    (0, 1, 1, 0): (("transpose", "cclock_flip"),),
-    (0, -1, -1, 0): (("transpose", "clock_flip"),),
-}
+# What FFmpeg says of subtitles that are words, not pictures: AV_CODEC_PROP_TEXT_SUB.
+_WORDS = 1 << 17
 _HASH_CHUNK = 1 << 20
 
 
@@ -53,40 +41,6 @@ def load_av() -> Any:
         ) from error
     av.logging.set_level(None)  # its messages may quote what the file says; errors come as exceptions
     return av
-
-
-@dataclass(frozen=True)
-class UprightFrame:
-    """One frame as a viewer sees it.
-
-    Attributes:
-        index: 0, 1, … in order of time.
-        pts: when it is shown, in units of the video's time base.
-        duration: how long, in the same units; 0 where the file does not say.
-        time: when it is shown, in seconds.
-        frame: PyAV's frame, turned as the file asks.
-        colours: how its numbers mean colours.
-    """
-
-    index: int
-    pts: int
-    duration: int
-    time: Fraction
-    frame: Any
-    colours: Colours
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.frame.height, self.frame.width
-
-    def rgb(self) -> NDArray[np.uint8]:
-        """Return its pixels, (H, W, 3) RGB, to be written on."""
-        return self.colours.to_rgb(self.frame)
-
-    def thumbnail(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return its pixels at (width, height), RGB; for comparing frames."""
-        return self.colours.to_rgb(self.frame, size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +109,7 @@ class VideoFile:
                 mode="r",
                 metadata_errors="replace",
                 container_options={"protocol_whitelist": "none"},
+                options={"max_pixels": str(most_coded_pixels(self._limits))},  # it decodes some to know the rest
             ) as container:
                 kinds = set(container.format.name.split(","))
                 if kinds & _REFUSED or any(kind.endswith("_pipe") for kind in kinds):
@@ -189,12 +144,14 @@ class VideoFile:
             raise LimitError(
                 f"{self.name}: a video must last at most {self._max_seconds:g} s; got {seconds:.0f}; raise max_seconds"
             )
-        rate = main.average_rate
+        rate = frame_rate(main)
         frames = main.frames or (round(seconds * rate) if seconds and rate else None)
         others = [stream for stream in container.streams if stream is not main]
-        left_out = [_what(stream) for stream in others if stream.type not in ("audio", "subtitle")]
+        left_out = [_what(stream) for stream in others if not is_copied(stream)]
         if container.chapters():
             left_out.append("chapters")
+        if main.metadata.get("alpha_mode") == "1" or has_alpha(main.codec_context.format):
+            left_out.append("transparency: black stands in its place")
         return VideoFacts(
             container=container.format.name,
             codec=main.codec_context.name,
@@ -203,92 +160,17 @@ class VideoFile:
             left_out=tuple(left_out),
         )
 
-    def upright(self, container: Any, stream: Any) -> "Upright":
+    def upright(self, stream: Any) -> Upright:
         """Return what turns decoded frames of the stream into upright ones, in order."""
         return Upright(self.name, stream, self._limits, self._max_frames, self._max_seconds)
 
     def frames(self, container: Any, stream: Any) -> Iterator[UprightFrame]:
         """Yield the upright frames of one stream in order of time."""
-        upright = self.upright(container, stream)
+        upright = self.upright(stream)
         for packet in container.demux(stream):
             yield from upright.take(packet)
         if not upright.count:
             raise InputError(f"{self.name}: a video must have at least one frame; none could be decoded")
-
-
-class Upright:
-    """Decodes the packets of one stream: checked, turned, numbered; use one for each reading."""
-
-    def __init__(self, name: str, stream: Any, limits: Limits, max_frames: int, max_seconds: float) -> None:
-        self._name, self._stream, self._limits = name, stream, limits
-        self._max_frames, self._max_seconds = max_frames, max_seconds
-        self._size: tuple[int, int] | None = None
-        self._shape: tuple[Any, ...] = ()
-        self._graph: Any = None
-        self._first = self._last = Fraction(0)
-        self.count = self.skipped = 0
-        stream.thread_type = "AUTO"
-
-    def take(self, packet: Any) -> Iterator[UprightFrame]:
-        """Yield the frames that a packet completes; the empty packet at the end completes the rest."""
-        for frame in packet.decode():
-            time = self._time(frame)
-            if self.count and time <= self._last:  # nobody can see it: it is shown for no time
-                self.skipped += 1
-                continue
-            self._first = self._first if self.count else time
-            self._last = time
-            if self.count >= self._max_frames or time - self._first > self._max_seconds:
-                raise LimitError(
-                    f"{self._name}: a video must have at most {self._max_frames} frames and {self._max_seconds:g} s; "
-                    "it has more; raise max_frames or max_seconds if you trust its source"
-                )
-            base = self._stream.time_base
-            duration = max(0, frame.duration or 0)
-            turned = self._turned(frame)
-            yield UprightFrame(self.count, int(time / base), duration, time, turned, Colours.of(frame))
-            self.count += 1
-
-    def _time(self, frame: Any) -> Fraction:
-        """Return when a frame is shown, in seconds; by its number where the file holds no times at all."""
-        if frame.pts is not None:
-            return Fraction(frame.pts * frame.time_base)
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        if rate and self._stream.start_time is None:
-            base = self._stream.time_base
-            return Fraction(round(Fraction(self.count) / rate / base) * base)
-        raise InputError(f"{self._name}: each frame must say when it is shown; frame {self.count} does not; remux it")
-
-    def _turned(self, frame: Any) -> Any:
-        self._limits.check_size(frame.width, frame.height, self._name)
-        if self._size is None:
-            self._size = (frame.height, frame.width)
-        if self._size != (frame.height, frame.width):
-            raise InputError(
-                f"{self._name}: all frames must have one size; it changes from {self._size} to "
-                f"{(frame.height, frame.width)} (height, width); convert it to one size first"
-            )
-        filters = self._filters(frame)
-        if not filters:
-            return frame
-        shape = (filters, frame.format.name)
-        if shape != self._shape:
-            self._graph, self._shape = _graph(filters, frame, self._stream.time_base), shape
-        self._graph.vpush(frame)
-        return self._graph.vpull()
-
-    def _filters(self, frame: Any) -> tuple[tuple[str, str], ...]:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        if matrix is None:
-            return ()
-        a, b, _, c, d, *_ = (int(value) / (1 << 16) for value in np.frombuffer(bytes(matrix), dtype=np.int32))
-        turn = tuple(round(value) for value in (a, b, c, d))
-        exact = all(abs(value - whole) < 0.01 for value, whole in zip((a, b, c, d), turn, strict=True))
-        if not exact or turn not in _TURNS:
-            raise InputError(
-                f"{self._name}: a video must be turned by quarters; its matrix is {(a, b, c, d)}; turn it upright first"
-            )
-        return _TURNS[turn]
 
 
 class _Bytes:
@@ -304,15 +186,18 @@ class _Bytes:
         return True
 
 
-def _graph(filters: tuple[tuple[str, str], ...], frame: Any, time_base: Fraction) -> Any:
-    from av.filter import Graph
+def frame_rate(stream: Any) -> Fraction | None:
+    """Return how many frames a second a stream shows, as far as it says so; more than one a tick nobody can show."""
+    rates = (stream.average_rate, stream.guessed_rate)
+    return next((rate for rate in rates if rate and 0 < rate * stream.time_base <= 1), None)
 
-    graph = Graph()
-    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)]
-    nodes += [graph.add(name, args) for name, args in filters]
-    nodes.append(graph.add("buffersink"))
-    graph.link_nodes(*nodes).configure()
-    return graph
+
+def is_copied(stream: Any) -> bool:
+    """Whether a stream holds what is copied without looking into it: sound, or subtitles made of words."""
+    if stream.type == "subtitle":
+        context = stream.codec_context
+        return context is not None and bool(context.codec.properties & _WORDS)
+    return bool(stream.type == "audio")
 
 
 def _is_picture(stream: Any) -> bool:
@@ -322,6 +207,8 @@ def _is_picture(stream: Any) -> bool:
 def _what(stream: Any) -> str:
     if stream.type == "video":
         return "cover art" if _is_picture(stream) else "another video stream"
+    if stream.type == "subtitle":
+        return "subtitles that are pictures, at which nobody looked"
     return {"attachment": "an attachment", "data": "a data stream"}.get(stream.type, f"a stream of kind {stream.type}")
 
 

@@ -4,7 +4,7 @@ The container is made afresh. Only what is added here is in it: no metadata but 
 chapters, attachments, cover art, data or timecode, and pictures that are built from their pixels, without side data.
 """
 
-import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,55 +14,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from censor.video.codecs import Encoder
-from censor.video.reading import UprightFrame, load_av
+from censor.video.copying import add_copy
+from censor.video.reading import frame_rate, load_av
+from censor.video.upright import UprightFrame
 from detector.errors import OutputError, RetinaCensorError
 
-__all__ = ["VideoWriter", "check_streams", "copied_streams"]
+__all__ = ["VideoWriter"]
 
 # Chroma of half the size needs sides of an even number of pixels.
 EVEN = 2
 # Decoders of sound need a little from before the start, seconds.
 PRIMING = 0.1
-# ISO 639; anything longer is text.
-LANGUAGE_LETTERS = 3
 
 
-def copied_streams(container: Any, drop: Sequence[str]) -> list[Any]:
-    """Return the source's streams that are copied without looking into them: sound and subtitles."""
-    kinds = [kind for kind, name in (("audio", "audio"), ("subtitle", "subtitles")) if name not in drop]
-    return [stream for stream in container.streams if stream.type in kinds]
+class _Sink:
+    """A file for FFmpeg to write to. What it cannot hold is an error once; FFmpeg then goes on without a disk.
 
-
-def check_streams(container: str, streams: Sequence[Any], drop: Sequence[str]) -> None:
-    """Refuse a stream that the new container cannot hold, before any work is done.
-
-    Raises:
-        OutputError: names the stream and what can be done.
+    PyAV raises the first error when the packet is written, and prints all others to standard error, with a trace each.
     """
-    av = load_av()
-    for stream in streams:
-        try:
-            if stream.codec_context is None:
-                raise ValueError("unknown codec")
-            with av.open(io.BytesIO(), "w", format=container) as out:
-                _add_copy(out, stream)
-                out.start_encoding()
-        except (av.error.FFmpegError, ValueError) as error:
-            kind = "subtitles" if stream.type == "subtitle" else "audio"
-            codec = stream.codec_context.name if stream.codec_context else "unknown"
-            raise OutputError(
-                f"the {container} container must hold the {kind} stream {stream.index} ({codec}) as it is; it cannot; "
-                f"name an .mkv file, or leave it out with drop={kind}"
-            ) from error
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at, self._end = file, 0, 0
+        self.error: OSError | None = None
 
-def _add_copy(out: Any, stream: Any) -> Any:
-    copy = out.add_stream_from_template(stream)
-    language = stream.language
-    copy.metadata.clear()
-    if language and language.isalpha() and len(language) <= LANGUAGE_LETTERS:
-        copy.metadata["language"] = language
-    return copy
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self.error = error
+                raise
+        self._at += len(data)
+        self._end = max(self._end, self._at)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if self.error is None:
+            try:
+                self._at = self._file.seek(offset, whence)
+                return self._at
+            except OSError as error:  # what waited to be written could not be
+                self.error = error
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._file.tell() if self.error is None else self._at
+
+    def seekable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
 
 
 class VideoWriter:
@@ -73,6 +76,8 @@ class VideoWriter:
     ) -> None:
         self._out, self._main, self._copies, self._encoder = out, main, copies, encoder
         self._pad = tuple(-side % EVEN for side in image_size)
+        self._before: int | None = None
+        self._step = 1
 
     @classmethod
     @contextmanager
@@ -104,11 +109,12 @@ class VideoWriter:
         options = {"fflags": "+bitexact"}
         if container in ("mp4", "mov", "3gp"):
             options["video_track_timescale"] = str(base.denominator)  # the source's times, to the tick
+        sink = _Sink(file)
         with _as_output_error(f"{container} with {encoder.name}"):
-            out = av.open(file, "w", format=container, options=options)
+            out = av.open(sink, "w", format=container, options=options)
         try:
             with _as_output_error(f"{container} with {encoder.name}"):
-                rate = source.average_rate or source.guessed_rate
+                rate = frame_rate(source)
                 main = out.add_stream(encoder.name, rate=rate or 25, options=dict(encoder.options))
                 height, width = first.image_size
                 size = (height + height % EVEN, width + width % EVEN)
@@ -118,15 +124,19 @@ class VideoWriter:
                 if aspect:
                     main.codec_context.sample_aspect_ratio = aspect
                 first.colours.tag(main.codec_context)
-                added = {stream.index: _add_copy(out, stream) for stream in copies}
+                added = {stream.index: add_copy(out, stream) for stream in copies}
             writer = cls(out, main, added, encoder, first.image_size)
             yield writer
             with _as_output_error(container):
                 for packet in main.encode(None):
                     out.mux(packet)
         finally:
-            with _as_output_error(container):
-                out.close()
+            try:
+                with _as_output_error(container):
+                    out.close()
+            finally:
+                if sink.error is not None:  # PyAV does not tell of all, nor of each by its name
+                    raise sink.error
 
     def write(self, frame: UprightFrame, pixels: NDArray[np.uint8] | None) -> None:
         """Encode one frame: its own pixels, or those given, (H, W, 3) RGB, in its place."""
@@ -142,7 +152,12 @@ class VideoWriter:
         # Built again from its pixels: a decoded frame carries side data that encoders write out.
         bare = VideoFrame.from_ndarray(picture.to_ndarray(), format=self._encoder.pixel_format)
         frame.colours.tag(bare)
-        bare.pts, bare.time_base, bare.duration = frame.pts, self._main.codec_context.time_base, frame.duration
+        if self._before is not None:
+            self._step = frame.pts - self._before
+        self._before = frame.pts
+        # An MP4 whose last frame lasts for no time ends before it.
+        bare.pts, bare.time_base = frame.pts, self._main.codec_context.time_base
+        bare.duration = frame.duration or self._step
         with _as_output_error(self._encoder.name):
             for packet in self._main.encode(bare):
                 self._out.mux(packet)
