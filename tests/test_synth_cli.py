@@ -1,8 +1,16 @@
 """`detector synth`, the settings of scenes, people who stand apart, and mannequins for a training run."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,16 +18,19 @@ from click.testing import CliRunner
 pytest.importorskip("embreex")
 
 from detector.cli import main
+from detector.config import from_table
 from detector.data.coco import CATEGORIES, find_problems, read_coco
-from detector.errors import OutputError, PolicyError, UsageError
+from detector.errors import ModelError, OutputError, PolicyError, UsageError
 from detector.picture import Picture
 from detector.synth import cli as synth_cli
+from detector.synth import writer
 from detector.synth.arrangement import sample_group
 from detector.synth.make import make_picture, picture_rng
 from detector.synth.phenotype import ADULT_AGE
+from detector.synth.photographs import PHOTOGRAPHS
 from detector.synth.scene import Scene
 from detector.synth.settings import SceneSettings, read_settings
-from detector.synth.writer import ANNOTATIONS, FORMATS, MANIFEST, WriteOptions, write_set
+from detector.synth.writer import ANNOTATIONS, FORMATS, GENERATION, MANIFEST, WriteOptions, write_set
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = SceneSettings(image_size=(64, 64))
@@ -52,11 +63,106 @@ def test_a_set_is_sound_and_says_how_it_was_made(made):
     assert manifest["seed"] == coco.info["seed"] == 3
     assert manifest["count"] == 6
     assert manifest["settings"]["image_size"] == [64, 64]
-    assert set(manifest["libraries"]) == {"embreex", "numpy", "opencv-python-headless"}
+    assert set(manifest["libraries"]) == {"embreex", "numpy", "opencv"}
+    assert manifest["generation"] == GENERATION
+    assert set(manifest["photographs"]) <= {name for names in PHOTOGRAPHS.values() for name in names}
     assert [row["file_name"] for row in manifest["pictures"]] == [image["file_name"] for image in coco.images]
     persons = [person for row in manifest["pictures"] for person in row["persons"]]
     assert persons
     assert all(person["phenotype"]["age"] >= round(ADULT_AGE, 4) for person in persons)
+
+
+def test_a_picture_can_be_made_again_from_the_manifest(made):
+    manifest = json.loads((made / MANIFEST).read_text())
+    settings = from_table(SceneSettings, manifest["settings"], "the manifest")
+    again = make_picture(manifest["seed"], 4, settings, split=manifest["split"])
+    assert {"file_name": "000004.jpg", **json.loads(json.dumps(again.parameters))} == manifest["pictures"][4]
+    found = cv2.imread(str(made / "000004.jpg"))[:, :, ::-1]
+    assert np.abs(found.astype(int) - again.image).mean() < 6
+
+
+def test_opencv_of_another_package_does_for_the_manifest(monkeypatch):
+    def missing(name):
+        if name != "embreex":
+            raise PackageNotFoundError(name)
+        return "4"
+
+    monkeypatch.setattr(writer, "version", missing)
+    assert set(writer._origin()["libraries"]) == {"embreex", "numpy", "opencv"}
+
+
+def test_annotations_are_written_last(monkeypatch, tmp_path):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "_write_manifest", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_set(tmp_path / "x", 1, WriteOptions(seed=3, settings=SceneSettings(image_size=(32, 32), empty=1.0)))
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["000000.jpg"]
+
+
+def test_a_damaged_body_is_told_before_a_folder_is_made(monkeypatch, tmp_path):
+    def damaged():
+        raise ModelError("the regions of the body must be readable")
+
+    monkeypatch.setattr(writer, "read_regions", damaged)
+    with pytest.raises(ModelError):
+        write_set(tmp_path / "x", 1, WriteOptions(seed=3))
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_picture_that_cannot_be_encoded_is_an_error(monkeypatch):
+    monkeypatch.setattr(writer.cv2, "imencode", lambda *_: (False, np.zeros(0, np.uint8)))
+    with pytest.raises(OutputError, match="must fit its format; png does not take one of"):
+        writer._encoded(np.zeros((4, 4, 3), np.uint8), "png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["parent killed", "worker killed", "Ctrl-C"])
+def test_workers_and_the_command_end_together(tmp_path, how):
+    arguments = [sys.executable, "-c", "from detector.cli import main; main()", "synth", str(tmp_path / "x")]
+    arguments += ["--count", "2000", "--seed", "3", "--size", "32", "--workers", "2"]
+    # A session of its own, so that Ctrl-C can be sent to all of it, and to nothing else.
+    run = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait(lambda: len(list((tmp_path / "x").glob("*.jpg"))) > 3 or run.poll() is not None)
+        workers = _children(run.pid, "spawn_main")
+        assert len(workers) == 2
+        if how == "Ctrl-C":
+            os.killpg(run.pid, signal.SIGINT)
+        else:
+            os.kill(run.pid if how == "parent killed" else workers[0], signal.SIGKILL)
+        error = run.communicate(timeout=60)[1].decode()
+        _wait(lambda: not any(_runs(worker) for worker in workers))
+    finally:
+        run.kill()
+        run.communicate()
+    assert "Traceback" not in error
+    assert {"Ctrl-C": "interrupted", "worker killed": "every worker must live"}.get(how, "") in error
+    assert not (tmp_path / "x" / ANNOTATIONS).exists()
+
+
+def _wait(ready):
+    end = time.monotonic() + 90
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _children(parent, word):
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and f"PPid:\t{parent}\n" in (folder / "status").read_text():
+                found += [int(folder.name)] if word in (folder / "cmdline").read_text() else []
+    return found
+
+
+def _runs(process):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_the_same_seed_gives_the_same_files_and_a_longer_set_begins_with_them(made, tmp_path, capsys):
@@ -117,6 +223,14 @@ def test_wrong_counts_and_formats_are_refused(tmp_path, count, file_format):
     with pytest.raises(UsageError, match="at least one picture"):
         write_set(tmp_path / "x", count, WriteOptions(seed=1, file_format=file_format))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_set_has_a_seed_and_a_split(tmp_path, capsys):
+    with pytest.raises(UsageError, match="a seed that is not negative"):
+        WriteOptions(seed=-1)
+    # Without a name it would show what is withheld for the test split, too.
+    assert run(tmp_path / "x", "--count", 1, "--seed", 1, "--split", "") != 0
+    assert "a split with a name" in capsys.readouterr().err
 
 
 def test_the_command_line_knows_the_formats_without_loading_them():

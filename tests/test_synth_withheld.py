@@ -20,7 +20,7 @@ def test_train_and_test_share_nothing_and_are_all() -> None:
     assert not set(train) & set(test)
     assert sorted(train + test) == sorted(names) == sorted(kinds_shown(names, "all"))
     assert kinds_shown(["one", "two"], "test") == ["one", "two"]
-    assert [kinds_of_split(name) for name in ("train", "val", "test", "test-2")] == ["train", "train", "test", "test"]
+    assert [kinds_of_split(name) for name in ("train", "val", "test", "Test-2")] == ["train", "train", "test", "test"]
     with pytest.raises(UsageError, match="kinds must be one of all, train, test"):
         SceneSettings(kinds="some")
 

@@ -20,8 +20,8 @@ Item = TypeVar("Item")
 
 
 def kinds_of_split(split: str) -> str:
-    """Return which kinds a split shows: `test` and what begins so the withheld ones, any other the rest."""
-    return "test" if split.startswith("test") else "train"
+    """Return which kinds a split shows: `test` and what begins so, in any case, the withheld ones, others the rest."""
+    return "test" if split.lower().startswith("test") else "train"
 
 
 def kinds_shown(names: Sequence[Item], kinds: str) -> list[Item]:

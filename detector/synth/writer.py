@@ -3,9 +3,13 @@
 import hashlib
 import json
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import islice
@@ -21,20 +25,21 @@ from detector.atomic import write_atomic
 from detector.data.coco import CATEGORIES, Coco, write_coco
 from detector.errors import OutputError, UsageError
 from detector.paths import weights_dir
-from detector.synth.asset import ASSET_NAME
+from detector.synth.asset import ASSET_NAME, ASSET_SHA256
 from detector.synth.make import SynthPicture, make_picture
-from detector.synth.regions import REGIONS_NAME
+from detector.synth.photographs import photographs
+from detector.synth.regions import REGIONS_NAME, read_regions
 from detector.synth.settings import SceneSettings
 
-__all__ = ["ANNOTATIONS", "FORMATS", "MANIFEST", "WriteOptions", "require_renderer", "write_set"]
+__all__ = ["ANNOTATIONS", "FORMATS", "GENERATION", "MANIFEST", "WriteOptions", "require_renderer", "write_set"]
 
 ANNOTATIONS, MANIFEST = "annotations.json", "manifest.json"
 FORMATS = ("jpg", "png")
 _JPEG_QUALITY = 95
 # Pictures under way or done but not yet noted, for each worker.
 _AHEAD = 4
-# What pictures depend on besides this package.
-_LIBRARIES = ("embreex", "numpy", "opencv-python-headless")
+# Raised whenever a seed gives other pictures or other boxes than before.
+GENERATION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,17 @@ class WriteOptions:
     settings: SceneSettings = field(default_factory=SceneSettings)
     file_format: str = "jpg"
 
+    def __post_init__(self) -> None:
+        """Refuse what names no set.
+
+        Raises:
+            UsageError: for a negative seed or a split without a name.
+        """
+        if self.seed < 0 or not self.split:
+            raise UsageError(
+                f"a set needs a seed that is not negative, and a split with a name; got {self.seed} and {self.split!r}"
+            )
+
 
 def write_set(
     out: Path, count: int, options: WriteOptions, *, workers: int = 1, tick: Callable[[], None] | None = None
@@ -70,14 +86,16 @@ def write_set(
         What was written to `annotations.json`.
 
     Raises:
-        OutputError: when `out` holds something, or cannot be written.
+        OutputError: when `out` holds something, or cannot be written, or a worker was ended from outside.
         UsageError: for fewer than one picture, an unknown format, or without embreex.
+        ModelError: when the files of the body are missing or damaged.
     """
     if count < 1 or options.file_format not in FORMATS:
         raise UsageError(
             f"a set needs at least one picture, as {' or '.join(FORMATS)}; got {count} and {options.file_format!r}"
         )
     require_renderer()
+    origin = _origin()
     _make_folder(out)
     images: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
@@ -97,8 +115,9 @@ def write_set(
         "version": detector.__version__,
     }
     coco = Coco(images=images, annotations=notes, categories=CATEGORIES, info=info)
+    _write_manifest(out / MANIFEST, {**origin, "count": count, **asdict(options)}, made)
+    # Last: a folder that has it is whole.
     write_coco(out / ANNOTATIONS, coco)
-    _write_manifest(out / MANIFEST, count, options, made)
     return coco
 
 
@@ -147,13 +166,30 @@ def _rendered(out: Path, count: int, options: WriteOptions, workers: int) -> Ite
             yield pending.popleft().result()
             for number in islice(numbers, 1):
                 pending.append(pool.submit(_write_one, out, number, options))
+    except BrokenProcessPool as error:
+        raise OutputError(
+            f"every worker must live until the set is done; one of {workers} was ended from outside, maybe for want of "
+            f"memory; remove {out} and begin again with fewer --workers"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """One core a process: OpenCV would start a thread a core in each."""
+    """Use one core a process, and end with the process that asked for the pictures, however that ends."""
+    # OpenCV would start a thread a core in each.
     cv2.setNumThreads(0)
+    # Ctrl-C goes to all of the terminal's processes; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent is gone: killed, it cannot tell its workers, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write_one(out: Path, number: int, options: WriteOptions) -> _Record:
@@ -164,7 +200,9 @@ def _write_one(out: Path, number: int, options: WriteOptions) -> _Record:
 
 def _encoded(image: NDArray[np.uint8], file_format: str) -> bytes:
     how = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if file_format == "jpg" else []
-    _, packed = cv2.imencode(f".{file_format}", image[:, :, ::-1], how)
+    good, packed = cv2.imencode(f".{file_format}", image[:, :, ::-1], how)
+    if not good:
+        raise OutputError(f"a picture must fit its format; {file_format} does not take one of {image.shape[:2]}")
     return packed.tobytes()
 
 
@@ -187,17 +225,26 @@ def _notes(made: SynthPicture) -> list[dict[str, Any]]:
     return notes
 
 
-def _write_manifest(path: Path, count: int, options: WriteOptions, made: list[dict[str, Any]]) -> None:
-    table = {
+def _origin() -> dict[str, Any]:
+    """Return what pictures depend on besides the options: versions, and what is read from files.
+
+    Raises:
+        ModelError: when the files of the body are missing or damaged: better now than in every worker.
+    """
+    read_regions()
+    regions = (weights_dir() / REGIONS_NAME).read_bytes()
+    return {
         "made_by": "detector synth",
         "version": detector.__version__,
-        "libraries": {name: version(name) for name in _LIBRARIES},
-        "assets": {
-            name: hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest() for name in (ASSET_NAME, REGIONS_NAME)
-        },
-        "count": count,
-        **asdict(options),
+        "generation": GENERATION,
+        # OpenCV comes in several packages: which one is installed matters less than what is in it.
+        "libraries": {"embreex": version("embreex"), "numpy": np.__version__, "opencv": cv2.__version__},
+        "assets": {ASSET_NAME: ASSET_SHA256, REGIONS_NAME: hashlib.sha256(regions).hexdigest()},
+        "photographs": [path.name for path in photographs()],
     }
+
+
+def _write_manifest(path: Path, table: dict[str, Any], made: list[dict[str, Any]]) -> None:
     head = json.dumps(table, indent=1)[:-2]
     rows = ",\n  ".join(json.dumps(row) for row in made)
     write_atomic(path, f'{head},\n "pictures": [\n  {rows}\n ]\n}}\n'.encode())
