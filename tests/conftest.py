@@ -1,9 +1,11 @@
 """Shared fixtures: the rendered mannequins, and no network for anybody."""
 
+import gc
 import json
 import os
 import signal
 import socket
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A job in the background starts with Ctrl-C ignored, and so would everything that it starts: tests of it would hang.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(gc.unfreeze)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What importing makes stays to the end: searching it for garbage again and again finds nothing."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
 
 ROOT = Path(__file__).resolve().parent.parent
 MANNEQUINS = ROOT / "tests" / "data" / "mannequins"
