@@ -4,7 +4,7 @@ Each test makes a second picture that differs from the first in everything that 
 two come out alike, byte for byte.
 """
 
-from itertools import pairwise
+import itertools
 
 import cv2
 import numpy as np
@@ -92,8 +92,8 @@ def disguise(picture, regions, rng):
         x1, y1, x2, y2 = bounding_box(group)
         rows, columns = grid_size(y2 - y1, x2 - x1, min(soft[box] for box in group))
         assert max(rows, columns) <= 8
-        for top, bottom in pairwise(cell_edges(y2 - y1, rows)):
-            for left, right in pairwise(cell_edges(x2 - x1, columns)):
+        for top, bottom in itertools.pairwise(cell_edges(y2 - y1, rows)):
+            for left, right in itertools.pairwise(cell_edges(x2 - x1, columns)):
                 cell = np.zeros(size, dtype=bool)
                 cell[y1 + top : y1 + bottom, x1 + left : x1 + right] = True
                 cell &= counted
@@ -102,7 +102,7 @@ def disguise(picture, regions, rng):
     return other
 
 
-def assert_alike(seed, mode, make_regions, times=200):
+def assert_alike(seed, mode, make_regions, times):
     rng = np.random.default_rng(seed)
     differed = 0
     for _ in range(times):
@@ -116,12 +116,17 @@ def assert_alike(seed, mode, make_regions, times=200):
     assert differed > 0.6 * times  # the others lie outside their picture
 
 
+FEW_AND_MANY = pytest.mark.parametrize("times", [30, pytest.param(200, marks=pytest.mark.slow)])
+
+
+@FEW_AND_MANY
 @pytest.mark.parametrize("mode", CHANNELS)
 @pytest.mark.parametrize("style", OPAQUE_STYLES)
-def test_opaque_regions_let_nothing_through(mode, style):
-    assert_alike(
-        1, mode, lambda rng, size: [random_region(rng, size, (style,)) for _ in range(rng.integers(1, 4))], times=70
-    )
+def test_opaque_regions_let_nothing_through(mode, style, times):
+    def some(rng, size):
+        return [random_region(rng, size, (style,)) for _ in range(rng.integers(1, 4))]
+
+    assert_alike(1, mode, some, times)
 
 
 @pytest.mark.parametrize("style", ["match", "inpaint"])
@@ -153,17 +158,17 @@ def test_a_large_region_that_is_worked_on_reduced_lets_nothing_through(style):
     assert len(np.unique(first[53:655, 101:1207].reshape(-1, 3), axis=0)) > 1 or style == "match"
 
 
+@FEW_AND_MANY
 @pytest.mark.parametrize("style", SOFT)
 @pytest.mark.parametrize("mode", CHANNELS)
-def test_a_soft_region_lets_only_its_means_through(mode, style):
-    assert_alike(2, mode, lambda rng, size: [random_region(rng, size, (style,))])
+def test_a_soft_region_lets_only_its_means_through(mode, style, times):
+    assert_alike(2, mode, lambda rng, size: [random_region(rng, size, (style,))], times)
 
 
-@pytest.mark.parametrize(
-    "mode", ["RGB", *(pytest.param(mode, marks=pytest.mark.slow) for mode in CHANNELS if mode != "RGB")]
-)
-def test_regions_that_overlap_show_nothing_of_each_other(mode):
-    assert_alike(3, mode, lambda rng, size: [random_region(rng, size) for _ in range(rng.integers(2, 7))])
+@FEW_AND_MANY
+@pytest.mark.parametrize("mode", CHANNELS)
+def test_regions_that_overlap_show_nothing_of_each_other(mode, times):
+    assert_alike(3, mode, lambda rng, size: [random_region(rng, size) for _ in range(rng.integers(2, 7))], times)
 
 
 @pytest.mark.parametrize("style", SOFT)
@@ -210,8 +215,16 @@ def test_detail_is_gone_and_cannot_be_sharpened_back(style):
     assert np.ptp(picture) == 0
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("style", STYLES)
+EACH_STYLE_IN_ONE_SHAPE = {(style, SHAPES[number % len(SHAPES)]) for number, style in enumerate(STYLES)}
+
+
+@pytest.mark.parametrize(
+    ("style", "shape"),
+    [
+        pytest.param(*pair, marks=() if pair in EACH_STYLE_IN_ONE_SHAPE else pytest.mark.slow)
+        for pair in itertools.product(STYLES, SHAPES)
+    ],
+)
 def test_one_and_two_threads_give_the_same_bytes(style, shape):
     picture = np.random.default_rng(6).integers(0, 256, (900, 1100, 3), dtype=np.uint8)
     regions = [
