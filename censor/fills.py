@@ -16,7 +16,7 @@ from PIL import Image
 
 from censor.canvas import Canvas
 from censor.captions import Plate, plate_of
-from censor.masks import HIDDEN, Box, Footprint, area, around, intersect, slices
+from censor.masks import HIDDEN, Box, Footprint, area, around, intersect, slices, stacked, touching
 from censor.stickers import KEPT_SIDE, Sticker
 from censor.styles import Colour, Style
 
@@ -64,6 +64,7 @@ class Surroundings:
     def __init__(self, target: Canvas, hidden: Sequence[Footprint]) -> None:
         self._target = target
         self._hidden = hidden
+        self._windows = stacked([footprint.window for footprint in hidden])
         self.channels = target.channels
         height, width = target.image_size
         self.picture: Box = (0, 0, width, height)
@@ -74,10 +75,10 @@ class Surroundings:
         seen = np.full(pixels.shape[:2], HIDDEN, dtype=np.uint8)
         if self.channels == 4:
             seen[pixels[:, :, 3] < LEAST_ALPHA] = 0
-        for footprint in self._hidden:
+        for index in touching(box, self._windows):
+            footprint = self._hidden[index]
             part = intersect(footprint.window, box)
-            if area(part):
-                seen[slices(part, box)][footprint.weights(part) == HIDDEN] = 0
+            seen[slices(part, box)][footprint.weights(part) == HIDDEN] = 0
         visible = np.zeros_like(pixels)
         np.copyto(visible, pixels, where=(seen == HIDDEN)[:, :, None])
         return visible, seen

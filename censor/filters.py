@@ -84,13 +84,12 @@ def measure_cells(
         read: gives the (h, w, channels) pixels of a box of the untouched picture.
         cores: the hidden boxes of the group's regions, at least one.
         cells: most cells along the long side of their bounding box.
-        excluded: regions that hide their pixels altogether; those pixels are not counted.
+        excluded: regions that hide their pixels altogether, and may touch; those pixels are not counted.
     """
     box = bounding_box(cores)
     rows, columns = grid_size(box[3] - box[1], box[2] - box[0], cells)
     ys = [box[1] + edge for edge in cell_edges(box[3] - box[1], rows)]
     xs = [box[0] + edge for edge in cell_edges(box[2] - box[0], columns)]
-    excluded = [footprint for footprint in excluded if area(intersect(footprint.window, box))]
     everything_counts = not excluded and any(core == box for core in cores)
     sums, counts = [], []
     for top, bottom in pairwise(ys):

@@ -15,7 +15,19 @@ from numpy.typing import NDArray
 from censor.styles import Style
 from detector.errors import UsageError
 
-__all__ = ["Box", "Footprint", "area", "around", "bounding_box", "grown_box", "intersect", "mask_of", "slices"]
+__all__ = [
+    "Box",
+    "Footprint",
+    "area",
+    "around",
+    "bounding_box",
+    "grown_box",
+    "intersect",
+    "mask_of",
+    "slices",
+    "stacked",
+    "touching",
+]
 
 Box = tuple[int, int, int, int]
 Weights = NDArray[np.uint8]
@@ -37,6 +49,21 @@ def area(box: Box) -> int:
 def intersect(box1: Box, box2: Box) -> Box:
     """Return the pixels in both boxes; its `area` is 0 when there are none."""
     return max(box1[0], box2[0]), max(box1[1], box2[1]), min(box1[2], box2[2]), min(box1[3], box2[3])
+
+
+def touching(box: Box, boxes: NDArray[np.int64]) -> list[int]:
+    """Return which rows of (N, 4) boxes share a pixel with one box, in order.
+
+    All at once: of thousands of boxes, pair by pair would take minutes.
+    """
+    wide = np.minimum(boxes[:, 2], box[2]) > np.maximum(boxes[:, 0], box[0])
+    high = np.minimum(boxes[:, 3], box[3]) > np.maximum(boxes[:, 1], box[1])
+    return np.flatnonzero(wide & high).tolist()
+
+
+def stacked(boxes: Sequence[Box]) -> NDArray[np.int64]:
+    """Return boxes as (N, 4), for `touching`; (0, 4) of none."""
+    return np.array(boxes, dtype=np.int64).reshape(-1, 4)
 
 
 def bounding_box(boxes: Sequence[Box]) -> Box:

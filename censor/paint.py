@@ -20,7 +20,7 @@ from PIL import Image
 from censor.canvas import Canvas, canvas_of
 from censor.fills import Fill, Surface, Surroundings, fill_of
 from censor.filters import Cells, Patch, measure_cells
-from censor.masks import HIDDEN, Box, Footprint, area, bounding_box, intersect, slices
+from censor.masks import HIDDEN, Box, Footprint, area, bounding_box, slices, stacked, touching
 from censor.styles import OPAQUE_STYLES, Style
 from detector.errors import OutputError, UsageError
 
@@ -217,10 +217,10 @@ def _connected(jobs: Sequence[_Job], boxes: Sequence[Box]) -> list[list[_Job]]:
             parent[i] = i = parent[parent[i]]
         return i
 
+    rows = stacked(boxes)
     for i in range(len(jobs)):
-        for j in range(i):
-            if area(intersect(boxes[i], boxes[j])):
-                parent[root(j)] = root(i)
+        for j in touching(boxes[i], rows[:i]):
+            parent[root(j)] = root(i)
     groups: dict[int, list[_Job]] = {}
     for i, job in enumerate(jobs):
         groups.setdefault(root(i), []).append(job)
@@ -231,13 +231,16 @@ def _measure(target: Canvas, jobs: Sequence[_Job]) -> None:
     """Take all cell means, and what fills need of the surroundings, before anything is painted."""
     soft = [job for job in jobs if not job.is_opaque]
     covered = [job.footprint for job in jobs if job.is_opaque]
+    windows = stacked([footprint.window for footprint in covered])
     surroundings = Surroundings(target, [job.footprint for job in jobs])
     for job in jobs:
         if job.is_opaque:
             job.fill = fill_of(job.region.style, job.footprint, surroundings)
     for group in _connected(soft, [job.core for job in soft]):
         fewest = min(job.region.style.cells for job in group)
-        cells = measure_cells(target.read, [job.core for job in group], fewest, covered)
+        cores = [job.core for job in group]
+        near = [covered[i] for i in touching(bounding_box(cores), windows)]
+        cells = measure_cells(target.read, cores, fewest, near)
         if target.channels == 4:
             cells.means[:, :, 3] = OPAQUE
         for job in group:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from censor.masks import Footprint, area, bounding_box, grown_box, intersect, mask_of
+from censor.masks import Footprint, area, bounding_box, grown_box, intersect, mask_of, stacked, touching
 from censor.styles import SHAPES, Style
 from detector.errors import UsageError
 
@@ -121,6 +121,15 @@ def test_pieces_are_disjoint_and_make_up_the_weights(box, style, image_size):
             weights[y1:y2, x1:x2] = 255 if part is None else part
     assert seen.max() <= 1
     np.testing.assert_array_equal(weights, footprint.weights(picture))
+
+
+def test_touching_is_sharing_a_pixel():
+    rng = np.random.default_rng(1)
+    boxes = [tuple(int(side) for side in rng.integers(-4, 12, 4)) for _ in range(200)]  # inside out ones too
+    rows = stacked(boxes)
+    for box in boxes[:40]:
+        assert touching(box, rows) == [i for i, other in enumerate(boxes) if area(intersect(box, other))]
+    assert touching((0, 0, 5, 5), stacked([])) == []
 
 
 def test_the_ellipse_goes_through_the_corners():

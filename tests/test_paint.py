@@ -10,7 +10,7 @@ from sticker_samples import grey_sticker
 
 from censor import paint as paint_module
 from censor.canvas import ArrayCanvas, ImageCanvas
-from censor.masks import Footprint
+from censor.masks import Footprint, area
 from censor.paint import Painted, Region, needs_colour, paint, paint_image, whole
 from censor.stickers import Sticker
 from censor.styles import OPAQUE_STYLES, SHAPES, STYLES, Style
@@ -181,6 +181,26 @@ def test_whole_hides_every_pixel(shape):
     [painted] = paint(canvas, [region])
     assert painted.pixels == HEIGHT * WIDTH
     assert len(np.unique(canvas.reshape(-1, 3), axis=0)) <= 9
+
+
+@pytest.mark.parametrize("style", ["pixelate", "box", "match"])
+def test_the_work_grows_with_the_regions_and_not_with_their_pairs(style, monkeypatch):
+    calls = []
+
+    def counted(box):
+        calls.append(box)
+        return area(box)
+
+    for module in ("paint", "fills", "filters"):
+        monkeypatch.setattr(f"censor.{module}.area", counted, raising=False)
+    counts = []
+    for side in (6, 12):
+        corners = [(x * 20, y * 20) for x in range(side) for y in range(side)]
+        regions = [Region((x, y, x + 8, y + 8), Style(style=style)) for x, y in corners]
+        paint(np.full((side * 20, side * 20, 3), 200, np.uint8), regions)
+        counts.append(len(calls))
+        calls.clear()
+    assert counts[1] <= 4 * counts[0] + 100, "four times the regions"
 
 
 def test_a_box_ends_as_its_colour_whatever_overlaps_it():
