@@ -182,7 +182,8 @@ class KnownList:
     def find(self, pdq: Pdq) -> Match | None:
         """Return the nearest decision about a near copy; None when there is none, or the hash can tell too little.
 
-        Among near copies with different decisions nsfw counts, however near the other is.
+        Among near copies with different decisions nsfw counts, however near the other is. Where several are equally
+        near, as those of a picture that was added twice, the boxes of all of them count.
         """
         if pdq.quality < MIN_QUALITY or not self._entries:
             return None
@@ -192,9 +193,11 @@ class KnownList:
             return None
         if (near & self._nsfw).any():
             near &= self._nsfw
-        index = int(np.where(near, far, np.iinfo(far.dtype).max).argmin())
-        entry, line = self._entries[index]
-        return Match(entry, int(far[index]), line)
+        distance = int(far[near].min())
+        nearest = [self._entries[index] for index in np.flatnonzero(near & (far == distance))]
+        entry, line = nearest[0]
+        boxes = dict.fromkeys(box for other, _ in nearest for box in other.boxes)  # each once
+        return Match(replace(entry, boxes=tuple(boxes)), distance, line)
 
 
 def recalled(match: Match, policy: Policy) -> Match:

@@ -17,7 +17,9 @@ def known() -> None:
     """Keep a list of your decisions about pictures; `censor --known LIST` recalls them for near copies.
 
     A near copy of something nsfw is always nsfw. One of something safe is looked at all the same, unless the policy
-    says known = "trust" under [verdict]: a perceptual hash can be forged, so trust it only with pictures of your own.
+    says known = "trust" under [verdict]: then nothing looks at it, and nothing protects from what was pasted into it.
+    A figure as high as a fifth of the picture can leave it a near copy, and hashes can be forged besides: trust only
+    where nobody else puts pictures in. Mirrored, turned or cropped pictures and plain surfaces are never near copies.
     """
 
 

@@ -153,12 +153,37 @@ def test_a_known_safe_picture_never_uncovers_unless_the_policy_trusts() -> None:
     assert outcome.report.verdict.reasons[-1].endswith("not looked at again")
 
 
+def test_something_pasted_in_leaves_a_near_copy_which_is_looked_at() -> None:
+    image = drawn(5, (400, 600))
+    pasted = image.copy()
+    pasted[20:100, 20:70] = drawn(8, (80, 50))  # as high as a fifth of the picture
+    match = KnownList([entry(image, "safe")]).find(pdq_of(pasted))
+    assert match is not None, "no distance protects: whoever trusts the list must trust who brings the pictures"
+    outcome = run(FakeDetector(FOUND, []), [entry(image, "safe")], "note", saved(pasted))
+    assert outcome.report.verdict.verdict == "nsfw"
+
+
 def test_nsfw_wins_over_a_nearer_safe_decision() -> None:
     image = drawn(6)
     other = Pdq(f"{int(pdq_of(image).hash, 16) ^ 0b1111:064x}", 100)
     match = KnownList([entry(image, "safe"), KnownEntry(other, "nsfw")]).find(pdq_of(image))
     assert match is not None
     assert (match.entry.decision, match.distance, match.line) == ("nsfw", 4, 2)
+
+
+@pytest.mark.parametrize("mode", ["note", "trust"])
+def test_a_picture_that_was_added_twice_has_the_boxes_of_both(mode: str) -> None:
+    image = drawn(7)
+    left, right = (0.0, 0.0, 0.25, 1.0), (0.75, 0.0, 1.0, 1.0)
+    far = KnownEntry(Pdq(f"{int(pdq_of(image).hash, 16) ^ 1:064x}", 100), "nsfw", (("BELLY_EXPOSED", (0, 0, 1, 1)),))
+    known = [entry(image, "nsfw"), far, entry(image, "nsfw", left), entry(image, "nsfw", left, right)]
+    outcome = run(FakeDetector([]), known, mode, saved(image))
+    boxes = [box["box"] for box in outcome.report.boxes]
+    assert boxes == [[0.0, 0.0, 75.0, 200.0], [225.0, 0.0, 300.0, 200.0]]
+    pixels = pixels_of(outcome.data)
+    assert (pixels[:, :75] == 0).all()
+    assert (pixels[:, 225:] == 0).all()
+    assert (pixels[:, 75:225] == image[:, 75:225]).all()
 
 
 @pytest.mark.parametrize(("bits", "found"), [(31, True), (32, False)])
