@@ -154,9 +154,9 @@ def test_a_known_safe_picture_never_uncovers_unless_the_policy_trusts() -> None:
 
 
 def test_something_pasted_in_leaves_a_near_copy_which_is_looked_at() -> None:
-    image = drawn(5, (400, 600))
+    image = drawn(3, (400, 600))
     pasted = image.copy()
-    pasted[20:100, 20:70] = drawn(8, (80, 50))  # as high as a fifth of the picture
+    pasted[20:100, 20:70] = drawn(9, (80, 50))  # as high as a fifth of the picture
     match = KnownList([entry(image, "safe")]).find(pdq_of(pasted))
     assert match is not None, "no distance protects: whoever trusts the list must trust who brings the pictures"
     outcome = run(FakeDetector(FOUND, []), [entry(image, "safe")], "note", saved(pasted))
