@@ -37,6 +37,8 @@ _GLIMPSE_OF_PICTURE = 0.01
 _SPLINTER = 0.08
 # Metres. Triangles that reach nearer to the eye have no useful projection.
 _NEAREST = 0.02
+# Metres along the view between cloth and the skin under it, at most.
+_WORN = 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +100,16 @@ def find_labels(
     placement: Placement | None = None,
     *,
     covered: Mapping[int, Collection[str]] = MappingProxyType({}),
+    skin_like: Mapping[int, Collection[int]] = MappingProxyType({}),
 ) -> list[Label]:
     """Return the boxes of all parts that are seen: those of one body after those of another, in the order of `PARTS`.
 
     A box is that of the pixels whose surface point lies in the part. It is marked `ignore` when they are less than
     `MIN_SHARE` of what would be seen if nothing stood before the part, or are seen at a grazing angle, or when its
-    shorter side is below `MIN_SIDE_PIXELS`, or when more of it is seen through cloth that hides between `SHEER` and
-    `VEILING` of it than bare: its box is then that of both. A part of which next to nothing is seen has no box. A part
-    that is covered, as a breast under a bikini, is no target whatever is seen around the cloth: ignored where that is
-    much.
+    shorter side is below `MIN_SIDE_PIXELS`, or when more of it is made out in cloth than seen bare: cloth that hides
+    between `SHEER` and `VEILING` of it, or has the colour of the skin; its box is then that of both. A part of which
+    next to nothing is seen has no box. A part that is covered, as a breast under a bikini, is no target whatever is
+    seen around the cloth: ignored where that is much.
 
     Args:
         rendered: as from `render`.
@@ -115,6 +118,7 @@ def find_labels(
         camera: that the picture was rendered with.
         placement: where its content lies in the finished picture; None: where it was.
         covered: by row of the body, names of the parts that clothes cover.
+        skin_like: by row of the body, rows of its clothes that have the colour of its skin.
     """
     placement = Placement() if placement is None else placement
     seen, veiled = seen_surface(rendered), seen_surface(rendered, densest=VEILING)
@@ -123,6 +127,8 @@ def find_labels(
         mesh = meshes[row]
         shares = shares_at_vertices(male=male)
         masks, made_out = (_part_masks(surface, row, mesh, shares) for surface in (seen, veiled))
+        if skin_like.get(row):
+            made_out |= _part_shapes(rendered, skin_like[row], mesh, shares, camera)
         behind = made_out.sum(axis=(1, 2)) > 2 * masks.sum(axis=(1, 2))
         masks[behind] = made_out[behind]
         free, facing = _free_pixels(mesh, shares, camera)
@@ -160,6 +166,32 @@ def _part_masks(seen: Seen, row: int, mesh: Mesh, shares: NDArray[np.float32]) -
         second, third = seen.barycentric[at].T
         weights = np.stack([1 - second - third, second, third], axis=1)
         masks[:, at[0], at[1]] = (np.einsum("nc,ncp->np", weights, shares[corners]) >= 0.5).T
+    return masks
+
+
+def _part_shapes(
+    rendered: Rendered, cloth: Collection[int], mesh: Mesh, shares: NDArray[np.float32], camera: Camera
+) -> Bools:
+    """Return (P, H, W): the pixels of some clothes right before each part of the body that wears them."""
+    height, width = rendered.mesh.shape
+    masks = np.zeros((shares.shape[1], height, width), dtype=np.bool_)
+    over = np.isin(rendered.mesh, list(cloth))
+    if not over.any():
+        return masks
+    rows = np.flatnonzero((shares > 0).any(axis=1))
+    facing = np.einsum("ij,ij->i", mesh.normals[rows], np.asarray(camera.position, np.float32) - mesh.vertices[rows])
+    rows = rows[facing > 0]
+    x, y, depth = camera.project(mesh.vertices[rows]).T
+    inside = (depth > _NEAREST) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    rows, x, y, depth = (values[inside] for values in (rows, x, y, depth))
+    at = y.astype(np.intp), x.astype(np.intp)
+    before = over[at] & (np.abs(rendered.depth[at] - depth) < _WORN)
+    for number, mask in enumerate(masks):
+        points = np.stack(at[::-1], axis=1)[before & (shares[rows, number] > 0)]
+        if len(points):
+            shape = np.zeros((height, width), np.uint8)
+            cv2.fillConvexPoly(shape, cv2.convexHull(points.astype(np.int32)), 1)
+            mask |= (shape > 0) & over
     return masks
 
 

@@ -67,7 +67,15 @@ def make_picture(seed: int, number: int, settings: SceneSettings | None = None, 
         scene.meshes, scene.camera, scene.lights, background=scene.background, rng=rng, painters=scene.painters
     )
     image, placement = develop(rendered.image, rng, scene.development, rendered=rendered)
-    labels = find_labels(rendered, scene.meshes, scene.bodies, scene.camera, placement, covered=scene.covered)
+    labels = find_labels(
+        rendered,
+        scene.meshes,
+        scene.bodies,
+        scene.camera,
+        placement,
+        covered=scene.covered,
+        skin_like=scene.skin_like,
+    )
     return SynthPicture(image=image, labels=labels, parameters=scene.parameters)
 
 

@@ -29,6 +29,9 @@ DRESS = ("nude", "partly", "clothed")
 _HOLDING, _HIDING = 0.07, 0.08
 # Share of persons who wear jewellery.
 _JEWELLED = 0.15
+# Cloth passes for skin when so much of it is this near to it, as the logarithm of a channel's ratio; differences in the
+# dark do not count.
+_SKIN_LIKE, _SKIN_LIKE_SHARE, _DARKEST = 0.35, 0.9, 0.01
 # Draws of an outfit at most until it is of the wanted kind; the last one is then worn whatever it is.
 _TRIES = 5
 # A part is covered when so much of its core is under cloth: a thong leaves buttocks bare, briefs do not.
@@ -45,6 +48,7 @@ class Person:
         heading: radians; 0 faces -y, pi / 2 faces +x.
         support: what the pose rests on, see `Pose.support`.
         covered: names of the parts whose core is under cloth.
+        skin_like: rows of `meshes`: clothes that have the colour of the skin.
         parameters: JSON-ready.
     """
 
@@ -53,6 +57,7 @@ class Person:
     heading: float
     support: str
     covered: frozenset[str]
+    skin_like: tuple[int, ...]
     parameters: dict[str, Any]
 
     @property
@@ -101,14 +106,23 @@ def sample_person(
         "heading": round(heading, 4),
         "height_m": round(shaped.height, 4),
     }
+    first = 1 + len(hair)
     return Person(
         meshes=(body, *hair, *(garment.mesh for garment in garments), *things),
         male=phenotype.male,
         heading=heading,
         support=pose.support,
         covered=covered,
+        skin_like=tuple(row for row, garment in enumerate(garments, first) if _is_skin_like(garment.mesh, body, model)),
         parameters=parameters,
     )
+
+
+def _is_skin_like(cloth: Mesh, body: Mesh, model: BodyModel) -> bool:
+    """Return whether nearly all of some cloth has the colour of the trunk's skin."""
+    skin = np.median(body.albedo[model.regions["torso"][model.source]], axis=0)
+    apart = np.abs(np.log((cloth.albedo + _DARKEST) / (skin + _DARKEST))).max(axis=1)
+    return bool(len(apart)) and float((apart < _SKIN_LIKE).mean()) > _SKIN_LIKE_SHARE
 
 
 def _things(rng: np.random.Generator, model: BodyModel, body: Mesh, support: str) -> tuple[list[Mesh], str | None]:

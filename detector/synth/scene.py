@@ -42,6 +42,7 @@ class Scene:
         painters: textures by row of `meshes`.
         bodies: row of each body, and whether it is male.
         covered: by the same rows, names of the parts under clothes.
+        skin_like: by the same rows, rows of clothes that have the colour of the skin.
         camera, lights: see there.
         background: (H, W, 3) float32 linear RGB.
         development: from light to the finished picture.
@@ -52,6 +53,7 @@ class Scene:
     painters: Mapping[int, Painter]
     bodies: Mapping[int, bool]
     covered: Mapping[int, frozenset[str]]
+    skin_like: Mapping[int, frozenset[int]]
     camera: Camera
     lights: Sequence[Light]
     background: NDArray[np.float32]
@@ -98,6 +100,7 @@ class Scene:
             painters={},
             bodies={row: person.male for row, person in rows.items()},
             covered={row: person.covered for row, person in rows.items()},
+            skin_like={row: frozenset(row + place for place in person.skin_like) for row, person in rows.items()},
             camera=camera,
             lights=lights,
             background=background(settings.image_size, rng, kind, kinds=settings.kinds),
