@@ -167,5 +167,5 @@ def run_command(command: click.Command, name: str, argv: list[str] | None) -> in
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{name}: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code

@@ -184,6 +184,16 @@ def test_no_output_is_coloured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "\x1b" not in said.out + said.err
 
 
+@pytest.mark.parametrize("arguments", [["{}", "{}"], ["--mask", "{}", "{}", "out.jpg"], ["{}", "x/{}", "out/"]])
+def test_a_name_cannot_steer_the_terminal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[2J\x9b.jpg"
+    Path(name).write_bytes(b"\xff")
+    assert run(censor.cli.main, *(argument.replace("{}", name) for argument in arguments)) != 0
+    said = capsys.readouterr().err
+    assert "a\\x1b[2J\\x9b.jpg" in said
+    assert not {"\x1b", "\x9b"} & set(said)
+
+
 def test_a_folder_stands_for_its_pictures() -> None:
     Path("in/sub").mkdir(parents=True)
     Path("in/sub/b.dat").write_bytes(saved(colour_picture(), "PNG"))
