@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from censor.atomic import write_atomic
-from censor.batch.journal import Done, Journal, hash_file
+from censor.batch.journal import Done, Journal
 from censor.batch.plan import Item
 from censor.report import SCHEMA, Report
 from detector.errors import OutputError
@@ -114,19 +114,20 @@ def make_parents(target: str) -> None:
 def _written(item: Item, journal: Journal, run: Runner) -> Result:
     make_parents(item.target)
     report = run(item.source, item.target)
-    record = report.to_dict()
-    hashes = record.get("sha256") or {}
-    # What the pipeline read and wrote, not what stands there by now.
+    read, written = report.sha256["in"], report.sha256["out"]
+    assert read is not None  # a file has bytes
+    assert written is not None
+    # What the pipeline read and wrote, not what stands there by now; the sizes only save hashing what differs anyhow.
     done = Done(
         key=journal.key,
         source=item.relative,
         target=item.target_relative,
-        source_sha256=hashes.get("in") or hash_file(item.source) or "",
+        source_sha256=read,
         source_bytes=os.path.getsize(item.source),
-        target_sha256=hashes.get("out") or hash_file(item.target) or "",
+        target_sha256=written,
         target_bytes=os.path.getsize(item.target),
-        verdict=record.get("verdict"),
-        method=str(record.get("method")),
+        verdict=report.verdict.verdict if report.verdict else None,
+        method=report.method,
         exit_code=report.exit_code,
     )
     journal.add(done)
