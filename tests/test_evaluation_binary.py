@@ -1,5 +1,7 @@
 """Each figure of a classifier against scikit-learn, on random scores with ties."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -24,10 +26,14 @@ from detector.evaluation.calibration import (
     scale_scores,
 )
 
-metrics = pytest.importorskip("sklearn.metrics")
-
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Any:
+    """Import the peer where it is asked for: it takes a second."""
+    return pytest.importorskip("sklearn.metrics")
 
 
 def sample(seed: int, pictures: int = 80, digits: int = 1) -> tuple[Bools, Floats]:
@@ -40,7 +46,7 @@ def sample(seed: int, pictures: int = 80, digits: int = 1) -> tuple[Bools, Float
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_areas_and_brier_are_those_of_scikit_learn(seed: int) -> None:
+def test_areas_and_brier_are_those_of_scikit_learn(metrics: Any, seed: int) -> None:
     nude, scores = sample(seed)
     curve = score_curve(nude, scores)
     assert curve.auc() == pytest.approx(metrics.roc_auc_score(nude, scores), abs=1e-12)
@@ -50,7 +56,7 @@ def test_areas_and_brier_are_those_of_scikit_learn(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_curves_are_those_of_scikit_learn(seed: int) -> None:
+def test_curves_are_those_of_scikit_learn(metrics: Any, seed: int) -> None:
     nude, scores = sample(seed)
     curve = score_curve(nude, scores)
     fpr, recall, thresholds = metrics.roc_curve(nude, scores, drop_intermediate=False)
@@ -63,7 +69,7 @@ def test_curves_are_those_of_scikit_learn(seed: int) -> None:
 
 
 @pytest.mark.parametrize("thresh", [0.0, 0.3, 0.5, 1.0, 1.1])
-def test_figures_at_a_threshold_are_those_of_scikit_learn(thresh: float) -> None:
+def test_figures_at_a_threshold_are_those_of_scikit_learn(metrics: Any, thresh: float) -> None:
     nude, scores = sample(3)
     flagged = scores >= thresh
     confusion = Confusion.of(nude, flagged)
@@ -82,7 +88,7 @@ def test_figures_at_a_threshold_are_those_of_scikit_learn(thresh: float) -> None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_cut_is_the_best_that_keeps_its_word(seed: int) -> None:
+def test_a_cut_is_the_best_that_keeps_its_word(metrics: Any, seed: int) -> None:
     nude, scores = sample(seed)
     curve = score_curve(nude, scores)
     fpr, recall, thresholds = metrics.roc_curve(nude, scores, drop_intermediate=False)
@@ -163,7 +169,7 @@ def test_reliability_is_that_of_scikit_learn(digits: int) -> None:
     assert ours.ece == pytest.approx(np.sum(ours.count[used] / 300 * np.abs(share - score)))
 
 
-def test_the_temperature_is_the_best_there_is() -> None:
+def test_the_temperature_is_the_best_there_is(metrics: Any) -> None:
     optimize = pytest.importorskip("scipy.optimize")
     for seed in range(4):
         nude, scores = sample(seed, 400, 3)
@@ -213,7 +219,7 @@ def test_no_picture_is_scaled_by_itself() -> None:
     assert len(scale_by_others(np.array([True]), np.array([0.7]), 0)) == 1
 
 
-def test_drawn_figures_are_those_of_the_pictures_drawn() -> None:
+def test_drawn_figures_are_those_of_the_pictures_drawn(metrics: Any) -> None:
     nude, scores = sample(4, 40)
     drawn = resampled_figures(nude, {"a": scores}, {"a": 0.5}, rounds=25, seed=9)["a"]
     assert set(drawn) == set(RESAMPLED)

@@ -54,7 +54,7 @@ def test_models_of_one_name_are_told_apart(models: Path, monkeypatch: pytest.Mon
 def test_the_whole_job_on_the_mannequins(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notes = root / "tests/data/mannequins/annotations.json"
     out, page, policy = tmp_path / "out.json", tmp_path / "out.html", tmp_path / "mine.toml"
-    arguments = ("--model", "nudenet-320n", "--bootstrap", "200", "--workers", "1", "--worst", "3")
+    arguments = ("--model", "nudenet-320n", "--bootstrap", "50", "--workers", "1", "--worst", "3")
     code = run(notes, *arguments, "--json", out, "--html", page, "--write-policy", policy)
     assert code == 3  # no detector has every class at a recall of 0.95 there
     printed = capsys.readouterr()

@@ -1,11 +1,12 @@
 """`censor` and `detector` as typed, with the real detector on rendered mannequins."""
 
+import functools
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,18 @@ from PIL import Image
 import censor
 import detector
 from censor.cli import main as censor_main
+from detector import onnx_session
 from detector.cli import main as detector_main
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_network_is_optimised_once() -> Iterator[None]:
+    """Sessions hold no state: the commands of this file share one for each network and number of threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_session, "_create", functools.cache(onnx_session._create))
+        yield
 
 
 @pytest.fixture
