@@ -206,6 +206,19 @@ def test_folders_that_overlap_are_refused(target: str) -> None:
         plan_folder("in", target)
 
 
+def test_a_target_that_is_mounted_in_the_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("in/clean/x/a.jpg")
+    put("out/x/a.jpg")
+    real = os.path.samefile
+
+    def mounted(first: str, second: str) -> bool:
+        return {first, second} == {"in/clean", "out"} or real(first, second)
+
+    monkeypatch.setattr(os.path, "samefile", mounted)
+    with pytest.raises(UsageError, match=r"OUT must not lie in IN.*; in/clean is out by another way"):
+        plan_folder("in", "out")
+
+
 def test_a_target_that_is_a_file_is_refused() -> None:
     put("in/a.jpg")
     put("out")

@@ -77,6 +77,7 @@ def plan_folder(source: str, target: str, patterns: Patterns | None = None) -> P
     """
     check_folders(source, target)
     entries = list(walk(source, patterns))
+    _check_entries(entries, source, target)
     items = tuple(_item(entry, target) for entry in entries if entry.kind is not None)
     _check_names(items)
     _check_places(items, target)
@@ -105,6 +106,17 @@ def check_folders(source: str, target: str) -> None:
         raise UsageError(f"OUT must not lie in IN: results would become input; got {shown}; name a folder beside it")
     if any(_same(target, parent) for parent in _parents(source)):
         raise UsageError(f"IN must not lie in OUT: results might replace it; got {shown}; name a folder beside it")
+
+
+def _check_entries(entries: list[Entry], source: str, target: str) -> None:
+    """Refuse what `check_folders` cannot see: a target that lies in the source by a mount, as containers have them."""
+    for folder in sorted({folder for entry in entries for folder in _folders(entry.relative)}):
+        place = os.path.join(source, *folder.split("/"))
+        if _same(place, target):
+            raise UsageError(
+                f"OUT must not lie in IN: results would become input; {printable(place)} is {printable(target)} by "
+                "another way; name a folder beside it"
+            )
 
 
 def _item(entry: Entry, target: str) -> Item:
