@@ -104,7 +104,10 @@ def _checked(looks: Looks, frame: UprightFrame) -> UprightFrame:
         and looks.prints[i] == fingerprint(frame.thumbnail(THUMBNAIL))
     ):
         return frame
-    raise InputError("the video must not change while it is worked on; a frame is not the one that was looked at")
+    raise InputError(
+        "the video must not change while it is worked on; a frame is not the one that was looked at; where the file "
+        "stayed the same it is damaged, and decodes differently each time: repair it first"
+    )
 
 
 def write_video(
@@ -124,7 +127,7 @@ def write_video(
         upright = file.upright(main)
         writer: VideoWriter | None = None
         early: list[Any] = []  # packets of sound from before the first picture
-        for packet in source.demux(main, *copies):
+        for packet in file.packets(source, main, *copies):
             if packet.stream.index != main.index:
                 if writer is None:
                     early.append(packet)

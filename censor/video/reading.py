@@ -160,6 +160,22 @@ class VideoFile:
             left_out=tuple(left_out),
         )
 
+    def packets(self, container: Any, *streams: Any) -> Iterator[Any]:
+        """Yield the packets of some streams, in the file's order.
+
+        Raises:
+            InputError: when a stream appears of which the file's beginning said nothing.
+        """
+        packets = container.demux(*streams)
+        while True:
+            try:
+                packet = next(packets, None)
+            except IndexError as error:  # PyAV looks for a stream that it does not know
+                raise InputError(f"{self.name}: a video must announce all of its streams; it is damaged") from error
+            if packet is None:
+                return
+            yield packet
+
     def upright(self, stream: Any) -> Upright:
         """Return what turns decoded frames of the stream into upright ones, in order."""
         return Upright(self.name, stream, self._limits, self._max_frames, self._max_seconds)
@@ -167,7 +183,7 @@ class VideoFile:
     def frames(self, container: Any, stream: Any) -> Iterator[UprightFrame]:
         """Yield the upright frames of one stream in order of time."""
         upright = self.upright(stream)
-        for packet in container.demux(stream):
+        for packet in self.packets(container, stream):
             yield from upright.take(packet)
         if not upright.count:
             raise InputError(f"{self.name}: a video must have at least one frame; none could be decoded")

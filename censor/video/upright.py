@@ -84,8 +84,8 @@ class Upright:
         self._first = self._last = Fraction(0)
         self.count = self.skipped = 0
         self._decoder = _decoder(name, stream)
-        # Threads that decode a frame each show other pixels every time where a video is damaged; what is written must
-        # be what was looked at.
+        # Threads that decode a frame each show other pixels more often where a video is damaged; and what is written
+        # must be what was looked at.
         self._decoder.thread_type = "SLICE"
         self._decoder.options = {"max_pixels": str(most_coded_pixels(limits))}
 
