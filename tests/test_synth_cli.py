@@ -266,6 +266,9 @@ def test_settings_come_from_a_file(tmp_path):
         {"shots": 0},
         {"turned": np.nan},
         {"image_size": (31, 64)},
+        {"image_size": (64, 4097)},
+        {"people": (1e308, 1e308, 1e308)},
+        {"dress": (np.inf, 1.0, 1.0)},
     ],
 )
 def test_shares_that_are_none_are_refused(wrong):

@@ -11,6 +11,9 @@ from detector.synth.withheld import kinds_shown
 
 __all__ = ["SceneSettings", "read_settings"]
 
+# Pixels of a side. A picture of 2048 x 2048 takes 2 GB in each worker.
+_LEAST, _MOST = 32, 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSettings:
@@ -43,20 +46,21 @@ class SceneSettings:
         """Refuse shares that are none.
 
         Raises:
-            UsageError: for a share below 0, shares of one kind that are all 0, or pictures under 32 pixels.
+            UsageError: for a share below 0, shares of one kind that are all 0 or have no finite sum, or pictures that
+                are not from 32 to 4096 pixels either way.
         """
         for name in ("people", "dress", "views"):
             shares = getattr(self, name)
-            if not all(0 <= share < math.inf for share in shares) or not sum(shares) > 0:
-                raise UsageError(f"{name} must be shares, not negative and not all 0; got {shares}")
+            if not all(share >= 0 for share in shares) or not 0 < sum(shares) < math.inf:
+                raise UsageError(f"{name} must be shares, finite, not negative and not all 0; got {shares}")
         for name in ("empty", "occluded", "turned"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} must be a share from 0 to 1; got {getattr(self, name)}")
         kinds_shown((), self.kinds)
         if self.shots < 1:
             raise UsageError(f"shots must be at least 1; got {self.shots}")
-        if min(self.image_size) < 32:
-            raise UsageError(f"image_size must be at least 32 pixels either way; got {self.image_size}")
+        if not all(_LEAST <= side <= _MOST for side in self.image_size):
+            raise UsageError(f"image_size must be from {_LEAST} to {_MOST} pixels either way; got {self.image_size}")
 
 
 def read_settings(path: Path | None, *, size: int | None = None) -> SceneSettings:
