@@ -1,5 +1,7 @@
 """Hair of the head and beards, as meshes: crops, bobs, long hair, buns, tails, curls, or none; for either sex."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,16 +74,49 @@ def make_hair(style: str, rng: np.random.Generator, body: BodyModel, shaped: Sha
     )
     receding = rng.uniform(0.02, 0.06) if style == "receding" else rng.uniform(-0.008, 0.012)
     sheets = [shell(body, mesh, _scalp_cut(receding), fit, rng)]
-    head = _rigid(shaped, mesh, body, body.regions["head"] & body.regions["body"])
+    wearer = _Wearer.of(body, shaped, mesh)
     if style in _HANGING:
-        chest = _rigid(shaped, mesh, body, body.regions["torso"] & (shaped.vertices[:, 2] > 0.72 * shaped.height))
         length = rng.uniform(*_HANGING[style])
-        sheets.append(_curtain(rng, body, shaped, head, chest, length, fit.gap))
+        sheets.append(_curtain(rng, wearer, length, fit.gap))
         if style == "long, in front":
-            sheets += [_lock(rng, body, shaped, head, chest, length, side) for side in (-1.0, 1.0)]
+            sheets += [_lock(rng, wearer, length, side) for side in (-1.0, 1.0)]
     if style in ("bun", "tail"):
-        sheets += _knot(rng, body, shaped, head, tail=style == "tail")
+        sheets += _knot(rng, wearer, tail=style == "tail")
     return sheets
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wearer:
+    """What hair hangs from and on, at rest, and where the pose takes it.
+
+    Attributes:
+        skull, trunk, arms: (N, 3) vertices under the hair, of torso and neck, and of the upper arms.
+        head, chest: rotation and shift, see `_rigid`.
+    """
+
+    skull: Floats
+    trunk: Floats
+    arms: Floats
+    head: tuple[Doubles, Doubles]
+    chest: tuple[Doubles, Doubles]
+
+    @classmethod
+    def of(cls, body: BodyModel, shaped: Shaped, mesh: Mesh) -> "_Wearer":
+        """Return it for a posed body."""
+        regions, points = body.regions, shaped.vertices
+        return cls(
+            skull=points[regions["scalp"]],
+            trunk=points[regions["torso"] | regions["neck"]],
+            arms=points[regions["upper_arms"]],
+            head=_rigid(shaped, mesh, body, regions["head"] & regions["body"]),
+            chest=_rigid(shaped, mesh, body, regions["torso"] & (points[:, 2] > 0.72 * shaped.height)),
+        )
+
+    def carried(self, points: Doubles, share: Doubles) -> Floats:
+        """Move rest points with the head where `share` is 0 and with the chest where it is 1."""
+        first, second = (points @ turn.T + shift for turn, shift in (self.head, self.chest))
+        moved: Floats = (first * (1 - share[:, None]) + second * share[:, None]).astype(np.float32)
+        return moved
 
 
 def _scalp_cut(receding: float) -> Cut:
@@ -117,25 +152,9 @@ def _rigid(shaped: Shaped, mesh: Mesh, body: BodyModel, region: NDArray[np.bool_
     return turn, after.mean(axis=0) - turn @ before.mean(axis=0)
 
 
-def _carried(points: Doubles, head: tuple[Doubles, Doubles], chest: tuple[Doubles, Doubles], share: Doubles) -> Floats:
-    """Move rest points with the head where `share` is 0 and with the chest where it is 1."""
-    first, second = (points @ turn.T + shift for turn, shift in (head, chest))
-    moved: Floats = (first * (1 - share[:, None]) + second * share[:, None]).astype(np.float32)
-    return moved
-
-
-def _curtain(
-    rng: np.random.Generator,
-    body: BodyModel,
-    shaped: Shaped,
-    head: tuple[Doubles, Doubles],
-    chest: tuple[Doubles, Doubles],
-    length: float,
-    gap: float,
-) -> Sheet:
+def _curtain(rng: np.random.Generator, wearer: _Wearer, length: float, gap: float) -> Sheet:
     """Return hair that hangs at the sides and the back of the head, outside the neck and the back."""
-    skull = shaped.vertices[body.regions["scalp"]]
-    trunk = shaped.vertices[(body.regions["torso"] | body.regions["neck"] | body.regions["upper_arms"])]
+    skull, trunk = wearer.skull, np.concatenate([wearer.trunk, wearer.arms])
     low, high = skull.min(axis=0), skull.max(axis=0)
     middle = (low + high) / 2
     across, deep = (high[0] - low[0]) / 2 + gap, high[1] - middle[1] + gap
@@ -163,8 +182,11 @@ def _curtain(
     # Shoulders: what would lie inside the trunk is moved behind it.
     points = _behind(points, trunk)
     share = np.clip((start - 0.08 - points[:, 2]) / 0.2, 0, 1)
-    placed = _carried(points, head, chest, share)
-    return Sheet(placed, points.astype(np.float32), grid_triangles(rows, columns, closed=False)[:, ::-1].copy())
+    return Sheet(
+        wearer.carried(points, share),
+        points.astype(np.float32),
+        grid_triangles(rows, columns, closed=False)[:, ::-1].copy(),
+    )
 
 
 def _behind(points: Doubles, trunk: Floats) -> Doubles:
@@ -176,18 +198,9 @@ def _behind(points: Doubles, trunk: Floats) -> Doubles:
     return moved
 
 
-def _lock(
-    rng: np.random.Generator,
-    body: BodyModel,
-    shaped: Shaped,
-    head: tuple[Doubles, Doubles],
-    chest: tuple[Doubles, Doubles],
-    length: float,
-    side: float,
-) -> Sheet:
+def _lock(rng: np.random.Generator, wearer: _Wearer, length: float, side: float) -> Sheet:
     """Return a lock that falls over a shoulder in front of the chest."""
-    skull = shaped.vertices[body.regions["scalp"]]
-    trunk = shaped.vertices[(body.regions["torso"] | body.regions["neck"])]
+    skull, trunk = wearer.skull, wearer.trunk
     rows, columns = 22, 7
     middle = (skull.min(axis=0) + skull.max(axis=0)) / 2
     heights = np.linspace(middle[2] + 0.03, skull[:, 2].min() - length, rows)
@@ -208,14 +221,12 @@ def _lock(
     flat = np.concatenate(points)
     share = np.clip((heights[0] - 0.08 - flat[:, 2]) / 0.15, 0, 1)
     triangles = grid_triangles(rows, columns, closed=False)
-    return Sheet(_carried(flat, head, chest, share), flat.astype(np.float32), triangles)
+    return Sheet(wearer.carried(flat, share), flat.astype(np.float32), triangles)
 
 
-def _knot(
-    rng: np.random.Generator, body: BodyModel, shaped: Shaped, head: tuple[Doubles, Doubles], *, tail: bool
-) -> list[Sheet]:
+def _knot(rng: np.random.Generator, wearer: _Wearer, *, tail: bool) -> list[Sheet]:
     """Return a bun, or a tail that starts at one."""
-    skull = shaped.vertices[body.regions["scalp"]]
+    skull = wearer.skull
     middle, high = skull.mean(axis=0), skull.max(axis=0)
     rise = rng.uniform(-0.3, 1.3)
     reach = np.array([0, high[1] - middle[1], 0]) * np.cos(rise) + np.array([0, 0, high[2] - middle[2]]) * np.sin(rise)
@@ -233,7 +244,7 @@ def _knot(
             place = centre + np.array([0, out * min(step * 4, 1), -length * step])
             rings.append(place + thick * np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1))
         sheets.append((np.concatenate(rings), grid_triangles(steps, sides, closed=True)))
-    turn, shift = head
+    turn, shift = wearer.head
     return [
         Sheet((points @ turn.T + shift).astype(np.float32), points.astype(np.float32), triangles)
         for points, triangles in sheets
