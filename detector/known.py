@@ -241,7 +241,7 @@ def entries_of(records: Iterable[Mapping[str, Any]], decision: str) -> list[Know
     """
     found: dict[str, KnownEntry] = {}
     for record in records:
-        frames = record.get("frames") if decision == "nsfw" else None
+        frames = (record.get("frames") or record.get("samples")) if decision == "nsfw" else None
         shown = [frame for frame in frames or () if any(box.get("hide", True) for box in frame["boxes"])]
         # Of a moving picture what was hidden in it, frame by frame; else, and where nothing was, what stands for all.
         for one in [{**record, **frame} for frame in shown] or [dict(record)]:

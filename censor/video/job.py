@@ -278,9 +278,15 @@ def _report(
         notes=(
             *(f"left out: {what}" for what in facts.left_out),
             *_cut_off(facts, looks, seconds),
-            *(("the known list was not asked: it is about pictures",) if pipeline.known is not None else ()),
         ),
         pdq=looks.pdq,
+        known=min(
+            (item.match for item in looks.recalled),
+            key=lambda match: (match.entry.decision != "nsfw", match.distance),
+            default=None,
+        ),
+        samples=tuple(looks.samples.records),
+        recalled=tuple(item.to_dict() for item in looks.recalled),
         warnings=judged.warnings,
         sha256={"in": file.sha256, "out": None},
     )

@@ -2,6 +2,7 @@
 
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,9 +17,12 @@ from censor.motion.rules import MotionRules
 from censor.motion.votes import Votes, count_votes
 from censor.pipeline import Pipeline
 from censor.video.reading import VideoFile
+from censor.video.recalling import GAP as RECALL_GAP
+from censor.video.recalling import Recalled, Samples, with_recalled
 from censor.video.rules import VideoRules
 from censor.video.upright import UprightFrame
 from detector.detections import Detections
+from detector.known import Match
 from detector.limits import Limits
 from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.picture import Picture
@@ -75,6 +79,8 @@ class Looks:
         stopped: whether it ended at the first hit.
         skipped: frames that are shown for no time, left out.
         pdq: the perceptual hash of the frame of the highest score, the first among equals.
+        samples: the hashes of some looks, for the report.
+        recalled: what a person decided about near copies of frames, in order of time.
     """
 
     time_base: Fraction
@@ -86,6 +92,8 @@ class Looks:
     stopped: bool = False
     skipped: int = 0
     pdq: Pdq | None = None
+    samples: Samples = field(default_factory=Samples)
+    recalled: list[Recalled] = field(default_factory=list)
     opinions: "array[float]" = field(default_factory=lambda: array("d"))
     opinion_times: "array[float]" = field(default_factory=lambda: array("d"))
     opinion_alarms: bytearray = field(default_factory=bytearray)
@@ -95,6 +103,7 @@ class Looks:
     _vote_times: "array[float]" = field(default_factory=lambda: array("d"))
     _votes: bytearray = field(default_factory=bytearray)
     _open: dict[str, Range] = field(default_factory=dict)
+    _recalled_last: dict[int, Recalled] = field(default_factory=dict)
 
     def add_frame(self, pts: int, likeness: int, *, cut: bool) -> None:
         """Note the next frame."""
@@ -167,8 +176,35 @@ class Looks:
         """Return what the second opinions vote for."""
         return count_votes(self.opinion_times, self.opinion_alarms)
 
-    def held(self, starts: dict[str, float], motion: MotionRules) -> Iterator[list[HeldBox]]:
-        """Yield what to hide in each frame, in order; `starts` names the classes that are hidden."""
+    def alarmed(self, time: float) -> bool:
+        """Whether the second opinion objected to the frame at a moment, or to one of the two nearest it was asked."""
+        place = bisect_left(self.opinion_times, time)
+        return any(self.opinion_alarms[max(0, place - 1) : place + 1])
+
+    def recall(self, time: float, match: Match) -> None:
+        """Note that a frame is a near copy of what a person decided about."""
+        last = self._recalled_last.get(match.line)
+        if last is None or time - last.end > RECALL_GAP:
+            last = self._recalled_last[match.line] = Recalled(match, time, time)
+            self.recalled.append(last)
+        last.end = time
+        last.match = min(last.match, match, key=lambda item: item.distance)
+
+    def held(
+        self, starts: dict[str, float], motion: MotionRules, *, cover_all: bool = False
+    ) -> Iterator[list[HeldBox]]:
+        """Yield what to hide in each frame, in order.
+
+        Args:
+            starts: the classes that are hidden, and their thresholds.
+            motion: how long and how widely.
+            cover_all: hide whole frames that a person called nsfw where nothing says what of them is to be hidden.
+        """
+        times = (self.seconds(index) for index in range(len(self.pts)))
+        found = self._held(starts, motion)
+        return with_recalled(found, times, self.recalled, motion.hold, self.image_size, cover_all=cover_all)
+
+    def _held(self, starts: dict[str, float], motion: MotionRules) -> Iterator[list[HeldBox]]:
         timeline = RegionTimeline(starts, rules=motion)
         for index in range(len(self.pts)):
             found = self.found(index)
@@ -265,14 +301,27 @@ class _Looker:
         )
         for (frame, picture), boxes in zip(self._waiting, found, strict=True):
             self.looks.add_found(frame.index, boxes)
-            self._hash(picture, boxes)
-            self._vote(float(frame.time), picture, boxes.above(rules.thresholds))
+            certain = boxes.above(rules.thresholds)
+            self._hash(frame, picture, boxes, certain)
+            self._vote(float(frame.time), picture, certain)
         self._waiting.clear()
 
-    def _hash(self, picture: Picture, found: Detections) -> None:
+    def _hash(self, frame: UprightFrame, picture: Picture, found: Detections, certain: Detections) -> None:
+        """Hash the frames of which a hash is wanted: all where there are decisions to recall."""
+        known, time = self._pipeline.known, float(frame.time)
         score = float(found.scores.max(initial=0.0))
-        if score > self._best:
-            self._best, self.looks.pdq = score, pdq_of(picture.views(VIEW_SIDE)[0])
+        best, due = score > self._best, self.looks.samples.is_due(time)
+        if not (best or due or known is not None):
+            return
+        pdq = pdq_of(picture.views(VIEW_SIDE)[0])
+        if best:
+            self._best, self.looks.pdq = score, pdq
+        if due:
+            self.looks.samples.add(frame.index, time, pdq, certain, self._pipeline.policy.hide.classes)
+        match = known.find(pdq) if known is not None else None
+        if match is not None:
+            self.looks.recall(time, match)
+            self.flagged = self.flagged or match.entry.decision == "nsfw"
 
     def _vote(self, time: float, picture: Picture, found: Detections) -> None:
         policy = self._pipeline.policy.policy
@@ -283,7 +332,9 @@ class _Looker:
             self._last_opinion = time
             self.looks.opinions.append(opinion.score)
             self.looks.opinion_times.append(time)
-            self.looks.opinion_alarms.append(opinion_band(opinion.score, policy.verdict) == "nsfw")
+            band = opinion_band(opinion.score, policy.verdict)
+            unsure = band == "unsure" and policy.verdict.unsure != "safe"
+            self.looks.opinion_alarms.append(band == "nsfw" or unsure)
         if policy.fusion is not None:
             flagged = classify(found, opinion, policy=policy).verdict != "safe"
         else:

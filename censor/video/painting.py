@@ -57,8 +57,8 @@ class FramePainter:
         """Whether anything is to be painted in a frame."""
         return self._cover_all or bool(held)
 
-    def paint(self, frame: Pixels, held: Sequence[HeldBox]) -> list[Painted]:
-        """Hide what is held in a frame, (H, W, 3) RGB, in place.
+    def paint(self, frame: Pixels, held: Sequence[HeldBox], *, everything: bool = False) -> list[Painted]:
+        """Hide what is held in a frame, (H, W, 3) RGB, in place; or all of it, as one opaque box.
 
         Returns:
             What became of each region: those held, and the whole frame where all is covered.
@@ -67,7 +67,10 @@ class FramePainter:
             OutputError: when a pixel that must be hidden was not painted.
         """
         jobs = [self._job(item.box, self._style(item.label), item.label, item.track) for item in held]
-        if self._cover_all:
+        if everything:
+            region = whole(self._image_size, replace(self._style(""), style="box"), WHOLE)
+            jobs.append(self._job(region.box, region.style, WHOLE, 0))
+        elif self._cover_all:
             region = whole(self._image_size, self._style(""), WHOLE)
             jobs.append(self._job(region.box, region.style, WHOLE, 0))
         soft = [job for job in jobs if job.region.style.style in SOFT_STYLES and area(job.footprint.window)]

@@ -54,7 +54,21 @@ class Plan:
 
     def held(self) -> Iterator[list[HeldBox]]:
         """Yield what to hide in each frame."""
-        return self.looks.held(self.starts, self.rules.motion)
+        whole = self.pipeline.policy.hide.fallback == "whole"
+        return self.looks.held(self.starts, self.rules.motion, cover_all=whole)
+
+    def unexplained(self, time: float, held: Sequence[HeldBox]) -> bool:
+        """Whether something objects to the frame at a moment, and nothing that is hidden in it says why."""
+        policy = self.pipeline.policy
+        left = set(policy.policy.verdict.nsfw_classes) - set(policy.hide.classes)
+        near = self.rules.motion.hold
+        if any(
+            item.label in left and item.start - RANGE_GAP <= time <= item.end + RANGE_GAP for item in self.looks.ranges
+        ):
+            return True
+        recalled = (item for item in self.looks.recalled if item.start - near <= time <= item.end + near)
+        said = any(item.match.entry.decision == "nsfw" for item in recalled)
+        return not held and (said or self.looks.alarmed(time))
 
     def painter(self) -> FramePainter:
         """Return a painter, for one reading."""
@@ -226,7 +240,11 @@ def _hits(plan: Plan, frame: UprightFrame, found: Detections, held: Sequence[Hel
 
 
 def cut_tiles(plan: Plan, file: VideoFile, picks: Sequence[int], progress: Progress) -> list[tuple[float, Image.Image]]:
-    """Return small pictures of some frames, by rising index, with what is hidden hidden."""
+    """Return small pictures of some frames, by rising index, with what is hidden hidden.
+
+    Where only the second opinion objects, nobody knows what is to be hidden: such a picture is covered whole, whatever
+    the policy says of videos, since a sheet is there to be looked at.
+    """
     wanted, tiles = set(picks), []
     painter, held = plan.painter(), plan.held()
     if not wanted:
@@ -238,7 +256,7 @@ def cut_tiles(plan: Plan, file: VideoFile, picks: Sequence[int], progress: Progr
                 break
             if frame.index in wanted:
                 pixels = _checked(plan.looks, frame).rgb()
-                painter.paint(pixels, boxes)
+                painter.paint(pixels, boxes, everything=plan.unexplained(float(frame.time), boxes))
                 tiles.append((float(frame.time), tile(pixels)))
             progress("cutting thumbnails", frame.index + 1, len(plan.looks.pts))
             if frame.index >= picks[-1]:

@@ -19,6 +19,9 @@ class VideoReport(Report):
         ranges: where the classes were found: label, start and end in seconds, looks, highest score.
         hidden: where they were hidden: label, start and end in seconds.
         video: frames, frames looked at, frames with something hidden, seconds, codec and so on.
+        samples: perceptual hashes of some looks: frame, time, pdq, and the boxes found there; few, however long it is.
+        recalled: what a person decided about near copies of frames: the decision, start and end in seconds. `known` is
+            the gravest and nearest of them.
         votes: what the looks voted for; see `censor.motion.votes`.
         notes: one sentence each about what is as it should be, but may surprise.
     """
@@ -28,6 +31,8 @@ class VideoReport(Report):
     video: Mapping[str, Any] = field(default_factory=dict)
     votes: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    samples: tuple[Mapping[str, Any], ...] = ()
+    recalled: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON-ready form: the keys of a picture's report, and more."""
@@ -39,6 +44,8 @@ class VideoReport(Report):
             "votes": dict(self.votes),
             "video": dict(self.video),
             "notes": list(self.notes),
+            "samples": [dict(item) for item in self.samples],
+            "recalled": [dict(item) for item in self.recalled],
         }
 
     def summary(self) -> str:
