@@ -354,7 +354,7 @@ def test_a_journal_cannot_steer_the_terminal(finder: Finder, capsys: pytest.Capt
     assert "\x1b" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("way", ["../in/a.png", "x/../../in/a.png", "link/a.png"])
+@pytest.mark.parametrize("way", ["../in/a.png", "x/../../in/a.png", "link/a.png", "\0/a.png", "\ud800.png", "/a.png"])
 def test_a_journal_that_leads_to_the_pictures_is_not_believed(finder: Finder, way: str) -> None:
     shutil.copy("in/a.png", "in/twin.png")
     assert run("in", "out") == 0

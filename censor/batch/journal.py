@@ -190,12 +190,12 @@ class Journal:
 
     def _stands(self, done: Done) -> bool:
         place = self.place_of(done)
-        root, folder = os.path.realpath(self._root), os.path.realpath(os.path.dirname(place))
-        if not os.path.join(folder, "").startswith(os.path.join(root, "")):  # by a link, or by somebody's hand
-            return False
         try:
+            root, folder = os.path.realpath(self._root), os.path.realpath(os.path.dirname(place))
             status = os.lstat(place)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no name on this system
+            return False
+        if not os.path.join(folder, "").startswith(os.path.join(root, "")):  # by a link, or by somebody's hand
             return False
         whole = stat.S_ISREG(status.st_mode) and status.st_size == done.target_bytes
         return whole and hash_file(place) == done.target_sha256
