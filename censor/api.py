@@ -130,7 +130,8 @@ def run_to_file(
     """Censor one picture, animation, file of pages or video into a file with a built pipeline; see `censor_file`.
 
     With `preview` the labelled boxes are drawn and nothing is hidden, for a person to judge what was found. `video`
-    and `progress` are for videos: see `censor.video.api.censor_video`.
+    and `progress` are for videos: see `censor.video.api.censor_video`; `progress`, and of `video` how long parts are
+    held, for animations too.
     """
     if not isinstance(source, Picture) and is_video(source):
         if mask is not None or preview:
@@ -140,7 +141,8 @@ def run_to_file(
     output_format = format_for(target)
     opened = open_source(source, limits=limits)
     if not isinstance(opened, Picture):
-        return run_frames(pipeline, opened, target, output_format, mask=mask, preview=preview)
+        moving: dict[str, Any] = {"motion": None if video is None else video.motion, "progress": progress}
+        return run_frames(pipeline, opened, target, output_format, mask=mask, preview=preview, **moving)
     outcome = run_picture(pipeline, opened, os.fspath(target), output_format, mask=mask, preview=preview)
     write_atomic(target, outcome.data)
     return outcome.report

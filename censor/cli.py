@@ -157,7 +157,7 @@ def _prepare(options: dict[str, Any], workers: int) -> "tuple[Pipeline, Runner]"
 
     def run(source: str, target: str) -> "Report":
         if STREAM in (source, target):
-            return _run_stream(pipeline, Job(source, target), mask, limits, preview=options["preview"])
+            return _run_stream(pipeline, Job(source, target), mask, limits, moving, preview=options["preview"])
         return run_to_file(pipeline, source, target, mask=mask, limits=limits, preview=options["preview"], **moving)
 
     return pipeline, run
@@ -188,7 +188,13 @@ def _run_jobs(jobs: list["Job"], options: dict[str, Any]) -> int:
 
 
 def _run_stream(
-    pipeline: "Pipeline", job: "Job", mask: "MaskFile | None", limits: "Limits", *, preview: bool
+    pipeline: "Pipeline",
+    job: "Job",
+    mask: "MaskFile | None",
+    limits: "Limits",
+    moving: dict[str, Any],
+    *,
+    preview: bool,
 ) -> "Report":
     """Run a job with a standard stream on one side or both; nothing is written until all of it succeeded."""
     from censor.animation.api import run_frames
@@ -201,7 +207,8 @@ def _run_stream(
     picture = open_source(sys.stdin.buffer if job.source == STREAM else job.source, limits=limits, name=job.source)
     if not isinstance(picture, Picture):
         target = sys.stdout.buffer if job.target == STREAM else job.target
-        return run_frames(pipeline, picture, target, format_for(job.target), mask=mask, preview=preview)
+        told = {"motion": moving["video"].motion, "progress": moving["progress"]}
+        return run_frames(pipeline, picture, target, format_for(job.target), mask=mask, preview=preview, **told)
     if job.target != STREAM:
         return run_to_file(pipeline, picture, job.target, mask=mask, preview=preview)
     outcome = run_picture(pipeline, picture, STREAM, None, mask=mask, preview=preview)

@@ -17,7 +17,9 @@ from censor.animation.opening import open_source
 from censor.animation.report import FramesReport, frame_ranges
 from censor.animation.sequence import Animation
 from censor.api import run_to_file
+from censor.motion.rules import MotionRules
 from censor.report import MaskFile
+from censor.video.rules import VideoRules
 from detector.errors import InputError, OutputError, UsageError
 from detector.known import KnownEntry, KnownList
 from detector.pdq import pdq_of
@@ -490,3 +492,41 @@ def test_a_persons_decision_about_a_near_copy_of_a_frame_is_taken_over(tmp_path:
     mask = MaskFile((json.loads(report.to_json()),))
     again = run_to_file(pipeline(grow=0.0), buffer.getvalue(), tmp_path / "again.png", mask=mask)
     assert (again.pdq, again.known) == (KnownEntry(pdq_of(np.asarray(frames[0])), "safe").pdq, None)
+
+
+def test_what_is_hidden_is_held_as_long_as_one_asks_for(tmp_path: Path) -> None:
+    """The disc is there in frames 6 to 9 of 16, a tenth of a second each."""
+    frames = drawn(16)
+    for i, frame in enumerate(frames):
+        if not 6 <= i <= 9:
+            shown = np.array(frame)
+            shown[exposed(shown)] = (40, 90, 140)
+            frame.paste(Image.fromarray(shown))
+        frame.putpixel((0, 0), (i, i, i))  # Pillow makes one frame of equal ones
+    data = animated("PNG", frames, duration=100, loop=1)
+    hidden = {}
+    for hold in (0.0, 0.2, 0.4):
+        rules = VideoRules(motion=MotionRules(hold=hold, hold_looks=1))
+        report = run_to_file(pipeline(), data, tmp_path / "out.png", video=rules)
+        assert isinstance(report, FramesReport)
+        hidden[hold] = [record["frame"] for record in report.frames if record["painted"]]
+    assert hidden[0.2] == list(range(4, 12))
+    assert hidden[0.4] == list(range(2, 14))
+    assert set(hidden[0.0]) < set(hidden[0.2])
+    report = run_to_file(pipeline(), data, tmp_path / "out.png")
+    assert [record["frame"] for record in report.frames if record["painted"]] == hidden[0.4]
+
+
+def test_progress_is_told_of_every_frame_and_may_stop(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    run_to_file(pipeline(), animated("GIF"), tmp_path / "out.gif", progress=lambda *what: told.append(what))
+    count = len(TIMES)
+    assert told == [(stage, i + 1, count) for stage in ("looking", "writing", "checking") for i in range(count)]
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if stage == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_file(pipeline(), animated("GIF"), tmp_path / "other.gif", progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]

@@ -5,14 +5,15 @@ import os
 import shutil
 import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from censor.animation.job import censor_animation
+from censor.animation.job import Progress, censor_animation
 from censor.animation.pages import censor_pages
 from censor.animation.report import FramesReport
 from censor.animation.sequence import Animation
 from censor.animation.tiff_pages import Pages
 from censor.atomic import stream_atomic
+from censor.motion.rules import MotionRules
 from censor.report import MaskFile
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def run_frames(
     *,
     mask: MaskFile | None = None,
     preview: bool = False,
+    motion: MotionRules | None = None,
+    progress: Progress | None = None,
 ) -> FramesReport:
     """Censor, mask or preview an animation or a file of pages.
 
@@ -41,13 +44,16 @@ def run_frames(
         output_format: Pillow's name of the format to write; None keeps the source's.
         mask: boxes that a person chose for each frame or page.
         preview: draw the boxes and hide nothing.
+        motion: for animations: see `censor_animation`.
+        progress: for animations too.
     """
 
     def run(file: BinaryIO, name: str | None) -> FramesReport:
         if isinstance(source, Pages):
             report = censor_pages(pipeline, source, file, name, output_format, mask=mask, preview=preview)
         else:
-            report = censor_animation(pipeline, source, file, name, output_format, mask=mask, preview=preview)
+            told: dict[str, Any] = {"motion": motion, "progress": progress}
+            report = censor_animation(pipeline, source, file, name, output_format, mask=mask, preview=preview, **told)
         return replace(report, sha256={**report.sha256, "out": _sha256(file)})
 
     if isinstance(target, str | os.PathLike):

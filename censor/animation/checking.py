@@ -1,6 +1,6 @@
 """Look again at an animation that was written, frame by frame, as a viewer composites it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -13,7 +13,6 @@ from censor.animation.opening import open_source
 from censor.animation.plan import Plan
 from censor.animation.sequence import Animation
 from censor.animation.writing import likeness
-from censor.motion.rules import MotionRules
 from censor.paint import Painted, Region
 from censor.styles import SOFT_STYLES
 from censor.verify import GROW_HARDER, NEAR_LEAST, NEAR_SHARE
@@ -72,11 +71,16 @@ def check_animation(file: BinaryIO, written: Written) -> Animation:
 
 
 def found_again(
-    pipeline: "Pipeline", output: Animation, painted: Sequence[Sequence[Painted]], *, cover_new: bool
+    pipeline: "Pipeline",
+    output: Animation,
+    painted: Sequence[Sequence[Painted]],
+    told: Callable[[int], None],
+    *,
+    cover_new: bool,
 ) -> list[Detections]:
     """Return what must not be found in each frame of the output but is.
 
-    Near a hidden region the look is twice as sharp as the first, as for pictures.
+    Near a hidden region the look is twice as sharp as the first, as for pictures. `told` is given the frames done.
     """
     rules = pipeline.policy
     classes = tuple(name for name in rules.hide.classes if name in pipeline.model.class_names)
@@ -89,19 +93,23 @@ def found_again(
         touches = box_ios(found.boxes, _boxes(regions)).max(axis=1, initial=0) > 0
         limits = np.array([thresholds[name] for name in found.names], dtype=np.float32)
         hits.append(found.select(touches | (found.scores >= limits) if cover_new else touches))
+        told(len(hits))
     return hits
 
 
 def harder(
-    pipeline: "Pipeline", animation: Animation, hits: Sequence[Detections], painted: Sequence[Sequence[Painted]]
+    pipeline: "Pipeline",
+    animation: Animation,
+    hits: Sequence[Detections],
+    painted: Sequence[Sequence[Painted]],
+    hold: float,
 ) -> list[list[Cover]]:
     """Return what to hide in addition: an opaque box over each hit and the soft regions that it touches.
 
-    It is held over time like everything else, for `MotionRules.hold` before and after.
+    It is held over time like everything else, for `hold` seconds before and after.
     """
     first = int(animation.default_image)
     times = [0.0] * first + animation.times
-    hold = MotionRules().hold
     more: list[list[Cover]] = [[] for _ in hits]
     for i, (found, regions) in enumerate(zip(hits, painted, strict=True)):
         soft = _boxes([item for item in regions if item.style in SOFT_STYLES])

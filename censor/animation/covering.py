@@ -46,7 +46,7 @@ class Cover:
         return {"label": self.region.label, "box": [round(side, 3) for side in self.region.box], "part": self.part}
 
 
-def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> list[list[HeldBox]]:
+def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy", rules: MotionRules) -> list[list[HeldBox]]:
     """Return what to hide in each picture of an animation, held over time; the default image stands alone.
 
     Where the animation is shown again, and its end runs into its beginning, what is hidden in the last frame is held
@@ -55,11 +55,11 @@ def held_boxes(animation: Animation, looks: Looks, policy: "CensorPolicy") -> li
     first = int(animation.default_image)
     starts = policy.thresholds
     hide = [found.of_classes(policy.hide.classes) for found in looks.found]
-    alone = hold_regions(hide[:first], [0.0] * first, starts=starts)
+    alone = hold_regions(hide[:first], [0.0] * first, starts=starts, rules=rules)
     frames, times, cuts = hide[first:], animation.times, looks.cuts[first:]
-    held = hold_regions(frames, times, starts=starts, cuts=cuts)
+    held = hold_regions(frames, times, starts=starts, cuts=cuts, rules=rules)
     if animation.plays != 1 and looks.seamless:
-        _hold_over_the_end(held, frames, times, cuts, animation, starts)
+        _hold_over_the_end(held, frames, times, cuts, animation, starts, rules)
     return alone + held
 
 
@@ -70,9 +70,9 @@ def _hold_over_the_end(
     cuts: Sequence[bool],
     animation: Animation,
     starts: dict[str, float],
+    rules: MotionRules,
 ) -> None:
     """Add to the first and the last frames what is held over the place where the animation begins again."""
-    rules = MotionRules()
     length = times[-1] + float(max(animation.durations[-1], SHORTEST))
     count, near = len(times), rules.look_ahead + rules.hold
     last = [i for i in range(count) if i >= count - rules.bridge_looks or times[i] > length - near]
@@ -82,6 +82,7 @@ def _hold_over_the_end(
         [*(times[i] - length for i in last), *(times[i] for i in early)],
         starts=starts,
         cuts=[*(cuts[i] for i in last), False, *(cuts[i] for i in early[1:])],
+        rules=rules,
     )
     for place, i in enumerate((*last, *early)):
         time = times[i] - length if place < len(last) else times[i]
@@ -95,12 +96,12 @@ def _contains(outer: Sequence[float], inner: Sequence[float]) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
 
 
-def known_covers(animation: Animation, looks: Looks, policy: "CensorPolicy") -> list[list[Cover]]:
+def known_covers(animation: Animation, looks: Looks, policy: "CensorPolicy", hold: float) -> list[list[Cover]]:
     """Return what a person hid in near copies of the frames, held over time like everything else.
 
     The default image stands alone.
     """
-    first, hold = int(animation.default_image), MotionRules().hold
+    first = int(animation.default_image)
     times = [0.0] * first + animation.times
     covers: list[list[Cover]] = [[] for _ in times]
     for i, match in enumerate(looks.matches):

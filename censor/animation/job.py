@@ -4,7 +4,7 @@ The source is decoded once for looking and once for writing, the result once or 
 held at a time, besides the bytes of the source and, while it is checked, of the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,6 +17,7 @@ from censor.animation.plan import ANIMATED, plan_for, with_hidden
 from censor.animation.report import FramesReport, boxes_by_frame, frame_ranges
 from censor.animation.sequence import Animation
 from censor.animation.writing import write_frames
+from censor.motion.rules import MotionRules
 from censor.paint import Painted, Region
 from censor.preview import draw_boxes
 from censor.report import MaskFile
@@ -27,7 +28,10 @@ from detector.pdq import Pdq
 if TYPE_CHECKING:
     from censor.pipeline import Pipeline
 
-__all__ = ["censor_animation"]
+__all__ = ["Progress", "censor_animation"]
+
+# Called with a stage's name, the frames done, and how many there are.
+Progress = Callable[[str, int, int | None], None]
 
 # What is found again in the file that was written is covered and the file written anew, at most so many times.
 ROUNDS = 3
@@ -54,6 +58,8 @@ def censor_animation(
     *,
     mask: MaskFile | None = None,
     preview: bool = False,
+    motion: MotionRules | None = None,
+    progress: Progress | None = None,
 ) -> FramesReport:
     """Censor, mask or preview an animation into an open file; whoever opened it throws it away when this raises.
 
@@ -65,6 +71,8 @@ def censor_animation(
         output_format: Pillow's name of the format to write; None keeps the source's.
         mask: boxes that a person chose for each frame, hidden instead of what a detector finds.
         preview: draw the boxes and hide nothing.
+        motion: how long and how widely a part is hidden around the frames that show it.
+        progress: told the stage, the frames done and their number; may raise to stop.
 
     Raises:
         UsageError: for a format that holds no animation.
@@ -77,28 +85,36 @@ def censor_animation(
             f"{animation.name}: an animation must be written as GIF, PNG, WebP or AVIF; got {format}, which would "
             "hold one frame of it; save that frame as a picture and pass it, or name another format"
         )
+    rules = motion or MotionRules()
+    teller = _Teller(progress, animation.count)
     if preview:
-        return _preview(pipeline, animation, file, target, format)
-    work = _masked(pipeline, animation, mask) if mask is not None else _looked(pipeline, animation)
+        return _preview(pipeline, animation, file, target, format, rules, teller)
+    work = (
+        _masked(pipeline, animation, mask, teller) if mask is not None else _looked(pipeline, animation, rules, teller)
+    )
     plan = plan_for(animation, format, transparent=work.transparent)
     covers = [list(regions) for regions in work.covers]
     problems: tuple[str, ...] = ()
     for number in range(ROUNDS + 1):
         painted: list[list[Painted]] = []
-        frames = _painted(animation, covers, painted, skip_first=animation.default_image and not plan.default_image)
+        written = teller.of("writing")
+        frames = _painted(
+            animation, covers, painted, written, skip_first=animation.default_image and not plan.default_image
+        )
         likenesses = write_frames(file, frames, plan)
         if not pipeline.verify:
             break
         shown = painted[-len(likenesses) :]
         output = check_animation(file, Written(plan=plan, likenesses=likenesses, painted=shown))
-        hits = found_again(pipeline, output, shown, cover_new=mask is None)
+        hits = found_again(pipeline, output, shown, teller.of("checking"), cover_new=mask is None)
         hits = [Detections(image_size=animation.image_size)] * (len(painted) - len(shown)) + hits
         if not any(len(found) for found in hits):
             break
         if number == ROUNDS:
             problems = _still_found(hits)
             break
-        covers = [[*old, *new] for old, new in zip(covers, harder(pipeline, animation, hits, painted), strict=True)]
+        more = harder(pipeline, animation, hits, painted, rules.hold)
+        covers = [[*old, *new] for old, new in zip(covers, more, strict=True)]
     report = _report(pipeline, animation, target, work, painted)
     return replace(
         report, verified=pipeline.verify and not problems, warnings=(*work.warnings, *_outside(painted), *problems)
@@ -106,7 +122,12 @@ def censor_animation(
 
 
 def _painted(
-    animation: Animation, covers: Sequence[Sequence[Cover]], painted: list[list[Painted]], *, skip_first: bool
+    animation: Animation,
+    covers: Sequence[Sequence[Cover]],
+    painted: list[list[Painted]],
+    told: Callable[[int], None],
+    *,
+    skip_first: bool,
 ) -> Iterator[Image.Image]:
     """Yield each frame with its regions painted, and note what became of them."""
     painter = Painter()
@@ -114,18 +135,35 @@ def _painted(
         # The default image is no moment of the animation: its cells are its own.
         image, done = (Painter() if i < animation.default_image else painter).paint(frame, regions)
         painted.append(done)
+        told(i + 1)
         if i or not skip_first:
             yield with_hidden(image, [item.box for item in done if item.painted])
 
 
-def _looked(pipeline: "Pipeline", animation: Animation) -> _Work:
+class _Teller:
+    """Says how far a job is, stage by stage, to whoever wants to know."""
+
+    def __init__(self, progress: Progress | None, count: int) -> None:
+        self._progress, self._count = progress, count
+
+    def of(self, stage: str) -> Callable[[int], None]:
+        """Return what takes the number of frames done in one stage."""
+
+        def told(done: int) -> None:
+            if self._progress is not None:
+                self._progress(stage, done, self._count)
+
+        return told
+
+
+def _looked(pipeline: "Pipeline", animation: Animation, rules: MotionRules, teller: _Teller) -> _Work:
     """Look at all frames and decide what is hidden in each."""
-    looks = look_at_all(pipeline, animation)
+    looks = look_at_all(pipeline, animation, told=teller.of("looking"))
     policy = pipeline.policy
     covers, records = [], []
     reasons: dict[str, list[int]] = {}
-    known = known_covers(animation, looks, policy)
-    for i, held in enumerate(held_boxes(animation, looks, policy)):
+    known = known_covers(animation, looks, policy, rules.hold)
+    for i, held in enumerate(held_boxes(animation, looks, policy, rules)):
         verdict = looks.verdicts[i]
         found = looks.found[i].above(policy.thresholds)
         regions, reason = regions_for(held, found, verdict.verdict, animation.image_size, policy, known[i])
@@ -155,10 +193,10 @@ def _looked(pipeline: "Pipeline", animation: Animation) -> _Work:
     )
 
 
-def _masked(pipeline: "Pipeline", animation: Animation, mask: MaskFile) -> _Work:
+def _masked(pipeline: "Pipeline", animation: Animation, mask: MaskFile, teller: _Teller) -> _Work:
     """Take a person's boxes; the frames are decoded once all the same, to know that every one can be."""
     chosen = boxes_by_frame(mask, animation.name, animation.sha256, [animation.image_size] * animation.count)
-    looks = look_at_all(pipeline, animation, detect=False)
+    looks = look_at_all(pipeline, animation, told=teller.of("looking"), detect=False)
     covers, records = [], []
     for i, (boxes, rows) in enumerate(chosen):
         hidden = [row for row in rows if row.get("hide", True)]
@@ -192,10 +230,16 @@ def _corners(row: Any) -> tuple[float, ...]:
 
 
 def _preview(
-    pipeline: "Pipeline", animation: Animation, file: BinaryIO, target: str | None, format: str
+    pipeline: "Pipeline",
+    animation: Animation,
+    file: BinaryIO,
+    target: str | None,
+    format: str,
+    rules: MotionRules,
+    teller: _Teller,
 ) -> FramesReport:
     """Draw what was found on every frame, and hide nothing."""
-    work = _looked(pipeline, animation)
+    work = _looked(pipeline, animation, rules, teller)
     assert work.looks is not None
     found = [
         item.above(pipeline.policy.thresholds).of_classes(pipeline.policy.hide.classes) for item in work.looks.found

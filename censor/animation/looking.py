@@ -1,7 +1,7 @@
 """Look at every frame of an animation: what is found, what is said, and where one scene ends and another begins."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,12 +89,15 @@ class Watcher:
         return self._seen[key]
 
 
-def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = True) -> Looks:
+def look_at_all(
+    pipeline: "Pipeline", animation: Animation, *, told: Callable[[int], None] = lambda done: None, detect: bool = True
+) -> Looks:
     """Decode every frame once and look at it.
 
     Args:
         pipeline: gives the detector, the second opinion and the policy.
         animation: what to look at.
+        told: given the number of frames done, after each.
         detect: whether anything is looked for; without it frames are only decoded, and nothing is said about them.
 
     Raises:
@@ -127,6 +130,7 @@ def look_at_all(pipeline: "Pipeline", animation: Animation, *, detect: bool = Tr
             found.append(watcher.look(frame))
         if i in ask and pipeline.opinion is not None:
             opinions[i] = pipeline.opinion.look(Picture.open(frame, limits=animation.limits))
+        told(i + 1)
     # A frame is looked at whatever a person said of its like: what stands beside it in time is another picture.
     known = pipeline.known if detect else None
     matches = [known.find(pdq) if known is not None else None for pdq in pdqs]

@@ -32,8 +32,8 @@ def folder_options(function: F) -> F:
                 "--known",
                 type=click.Path(),
                 metavar="FILE",
-                help="Your decisions about near copies of pictures, not of videos; safe ones are looked at all the "
-                'same, unless the policy says known = "trust": see detector known --help.',
+                help="Your decisions about near copies, of frames too; safe ones are looked at all the same, but "
+                'for pictures where the policy says known = "trust": see detector known --help.',
             ),
         )
     ):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_sheet", "stoppable", "video_options", "video_settings", "wants_sheet"]
 
+# What is done sooner, seconds, needs no bar: most animations.
+BAR_DELAY = 0.5
 # Set by Ctrl-C or SIGTERM: a video in another thread stops at its next frame.
 _stopped = threading.Event()
 
@@ -34,7 +36,10 @@ def video_options(function: F) -> F:
             ),
             click.option("--rate", type=float, metavar="FPS", help="Video: look so many times a second instead."),
             click.option(
-                "--hold", type=float, metavar="S", help="Video: hide so long before and after it is found.  [0.4]"
+                "--hold",
+                type=float,
+                metavar="S",
+                help="Video, animation: hide so long before and after it is found.  [0.4]",
             ),
             click.option("--codec", metavar="NAME", help="Video: h264, hevc, vp9, av1, h264_nvenc, ….  [h264]"),
             click.option("--crf", type=int, metavar="Q", help="Video: quality in the codec's scale; less is better."),
@@ -173,7 +178,7 @@ class _Bars:
             if self._bar is not None:
                 self._bar.close()
             self._stage = stage
-            self._bar = tqdm(total=total, desc=stage, unit="frame", file=sys.stderr, leave=False)
+            self._bar = tqdm(total=total, desc=stage, unit="frame", file=sys.stderr, leave=False, delay=BAR_DELAY)
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:
             self._bar.close()
