@@ -115,7 +115,8 @@ class Detections:
             labels = [class_names.index(canonical_class(str(record["label"]), class_names)) for record in records]
             boxes = np.array([record["box"] for record in records], dtype=np.float64).reshape(len(records), 4)
             boxes = np.clip(boxes, -_FARTHEST, _FARTHEST)
-            scores = [float(record.get("score", 1.0)) for record in records]
+            # Clipped to what is out of range all the same: float32 could not hold 1e308.
+            scores = np.clip([float(record.get("score", 1.0)) for record in records], -1.0, 2.0)
         except UsageError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -125,7 +126,7 @@ class Detections:
             ) from error
         return cls(
             boxes=boxes.astype(np.float32),
-            scores=np.array(scores, dtype=np.float32),
+            scores=scores.astype(np.float32),
             labels=np.array(labels, dtype=np.int64),
             image_size=image_size,
             class_names=class_names,

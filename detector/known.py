@@ -95,7 +95,7 @@ class KnownEntry:
         pdq = Pdq(str(record.get("pdq", "")).lower(), record.get("quality"))  # type: ignore[arg-type]
         try:
             boxes = tuple(_box(box) for box in record.get("boxes") or ())
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, UsageError):
                 raise
             raise UsageError("its boxes must be objects with `label` and `box` = [x1, y1, x2, y2]") from error
@@ -262,6 +262,8 @@ def _entry_of(record: Mapping[str, Any], decision: str) -> KnownEntry:
         if box.get("hide", True):
             x1, y1, x2, y2 = box["box"]
             sides = (x1 / width, y1 / height, x2 / width, y2 / height)
+            if not all(math.isfinite(side) for side in sides):  # NaN would be passed over silently
+                raise UsageError(f"a report's boxes must be numbers; that of {name} has {box['box']}")
             left, top, right, bottom = (min(max(float(side), 0.0), 1.0) for side in sides)
             if left < right and top < bottom:
                 boxes.append((_label(box), (left, top, right, bottom)))

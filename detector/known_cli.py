@@ -82,7 +82,7 @@ def _entries(name: str, decision: str) -> list[Any]:
         entries = entries_of(hashed, decision)
     except UsageError as error:
         raise InputError(f"{printable(name)}: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{printable(name)} must be a picture, or a report as `censor --json` writes it") from error
     for one in done:
         if _without_hash(one):

@@ -92,3 +92,9 @@ def test_a_person_need_not_give_a_score() -> None:
 def test_a_record_that_is_none_is_refused(record: object) -> None:
     with pytest.raises(UsageError, match="each detection must be an object"):
         Detections.from_records([record], (9, 9))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("score", [1e308, -1e308, float("inf"), float("nan"), 1.0000001])
+def test_a_record_with_a_score_out_of_range_is_refused(score: float) -> None:
+    with pytest.raises(UsageError, match=r"scores must lie in \[0, 1\]"):
+        Detections.from_records([{"label": "BELLY_EXPOSED", "box": [0, 0, 1, 1], "score": score}], (9, 9))

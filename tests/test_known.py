@@ -235,6 +235,7 @@ GOOD = {"schema": "retina-censor-known/1", "pdq": "0" * 64, "quality": 90, "deci
         ({"boxes": [{"label": "BUTTOCKS", "box": [0, 0, 2, 1]}]}, "as shares|nearest"),
         ({"boxes": [{"label": "BUTTOCKS_EXPOSED", "box": [0.5, 0, 0.5, 1]}]}, "as shares"),
         ({"boxes": [{"label": "BUTTOCKS_EXPOSED", "box": [0, 0, float("nan"), 1]}]}, "boxes must be objects"),
+        ({"boxes": [{"label": "BUTTOCKS_EXPOSED", "box": [0, 0, 10**400, 1]}]}, "boxes must be objects"),
         ({"decision": "safe", "boxes": [{"label": "BUTTOCKS_EXPOSED", "box": [0, 0, 1, 1]}]}, "no boxes"),
     ],
 )

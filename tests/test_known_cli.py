@@ -108,6 +108,8 @@ def test_a_picture_without_detail_is_said_to_be_useless(capsys: pytest.CaptureFi
         ('{"a"', "must be a picture, or a report"),
         ("words", "a picture must be JPEG"),
         (report(1, image_size=[0, 0]), "must be a picture, or a report"),
+        (report(1, boxes=[{"label": "BUTTOCKS_EXPOSED", "box": [0, 0, 10**400, 1]}]), "must be a picture, or a report"),
+        (report(1, boxes=[{"label": "BUTTOCKS_EXPOSED", "box": [float("nan"), 0, 9, 9]}]), "must be numbers"),
         (report(1, boxes=[{"label": "NOSE", "box": [0, 0, 1, 1]}]), "nearest"),
     ],
 )
