@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,13 +52,20 @@ def test_noise_is_smooth_and_spread():
     assert np.ptp(field) > 0.5
 
 
-def test_only_listed_photographs_without_people_are_found():
+def test_only_listed_photographs_without_people_are_found(capfd):
     listed = {name for names in photographs.PHOTOGRAPHS.values() for name in names}
     people = ("astronaut", "camera", "lfw", "hopper", "retina", "coins", "face", "lena", "ihc")
     assert not [name for name in listed if any(word in name.lower() for word in people)]
     for path in photographs.photographs():
         assert path.name in listed
-        assert photographs.read_photograph(path).shape[2] == 3
+        found = photographs.read_photograph.__wrapped__(path)
+        assert found.shape[2] == 3
+        assert found.dtype == np.uint8
+        assert not found.flags.writeable
+        assert max(found.shape) <= 1024
+    # A decoder's remarks are nothing for the user of `detector synth`.
+    assert capfd.readouterr().err == ""
+    assert photographs.read_photograph(Path("missing.png")) is None
 
 
 def test_a_listed_name_with_another_content_is_left_out(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from detector.synth.withheld import kinds_shown
 
@@ -93,13 +94,14 @@ def _is_known(path: Path, known: str) -> bool:
 @functools.lru_cache(maxsize=32)
 def read_photograph(path: Path) -> NDArray[np.uint8] | None:
     """Return (h, w, 3) uint8 RGB, made smaller where it is large, read-only; None when it cannot be read."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
+    try:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            picture: NDArray[np.uint8] = np.array(image.convert("RGB"))
+    except OSError:
         return None
     scale = _LONG_SIDE / max(picture.shape[:2])
     if scale < 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    rgb = np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8)
-    rgb.flags.writeable = False
-    return rgb
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    picture.flags.writeable = False
+    return picture
