@@ -44,7 +44,12 @@ def parsed(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(parsed(path)):
+    """Walk the statements alone, wherever they stand: no expression imports."""
+    left: list[ast.AST] = [parsed(path)]
+    while left:
+        node = left.pop()
+        left += [inner for field in ("body", "orelse", "finalbody", "handlers", "cases")
+                 for inner in getattr(node, field, ())]  # fmt: skip
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -1,3 +1,4 @@
+import functools
 import io
 import itertools
 from pathlib import Path
@@ -16,6 +17,11 @@ rng = np.random.default_rng(7)
 
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     """Draw something photo-like: smooth colours, noise, a few shapes; no line of it is flat."""
+    return drawn(width, height, seed).copy()
+
+
+@functools.cache
+def drawn(width: int, height: int, seed: int) -> Image.Image:
     own = np.random.default_rng(seed)
     coarse = Image.fromarray(own.integers(30, 226, (5, 5, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float64)

@@ -19,6 +19,7 @@ from detector.retinanet import build_retinanet, fold_batch_norm
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config
 from detector.weights import load_weights, parse_weights, read_weights_info, save_weights
 
+STORAGES = {"float32": 4, "float16": 2, "int8": 1}  # bytes of a number
 SMALL = ModelConfig(backbone="resnet18", fpn_channels=32, preprocessing=Preprocessing(long_side=256))
 
 
@@ -33,10 +34,17 @@ def model() -> Any:
 
 
 @pytest.fixture(scope="module")
-def saved(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "m.safetensors"
-    save_weights(path, model, config=SMALL, storage="float16")  # half the bytes to read, hash and write
-    return path
+def stored(model: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same model in a file of each kind of storage."""
+    folder = tmp_path_factory.mktemp("weights")
+    for storage in STORAGES:
+        save_weights(folder / storage, model, config=SMALL, storage=storage)
+    return {storage: folder / storage for storage in STORAGES}
+
+
+@pytest.fixture(scope="module")
+def saved(stored: dict[str, Path]) -> Path:
+    return stored["float16"]  # half the bytes to read, hash and write
 
 
 def rewritten(path: Path, change: Any) -> bytes:
@@ -65,21 +73,20 @@ def test_float32_comes_back_bit_for_bit(model: Any, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
-def test_the_file_holds_no_more_than_its_numbers_and_a_header(model: Any, tmp_path: Path) -> None:
+def test_the_file_holds_no_more_than_its_numbers_and_a_header(model: Any, stored: dict[str, Path]) -> None:
     count = sum(tensor.numel() for name, tensor in model.state_dict().items() if tensor.is_floating_point())
-    for storage, each in (("float32", 4), ("float16", 2), ("int8", 1)):
-        save_weights(tmp_path / storage, model, storage=storage)
-        size = (tmp_path / storage).stat().st_size
-        assert count * each < size < count * each * 1.03
-        assert read_weights_info(tmp_path / storage).storage == storage
+    for storage, each in STORAGES.items():
+        assert count * each < stored[storage].stat().st_size < count * each * 1.03
+        assert read_weights_info(stored[storage]).storage == storage
 
 
 @pytest.mark.parametrize(("storage", "limit"), [("float16", 2e-3), ("int8", 5e-2)])
-def test_smaller_storage_changes_outputs_little(model: Any, tmp_path: Path, storage: str, limit: float) -> None:
-    save_weights(tmp_path / "x", model, storage=storage)
+def test_smaller_storage_changes_outputs_little(
+    model: Any, stored: dict[str, Path], storage: str, limit: float
+) -> None:
     images = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        for ours, theirs in zip(load_weights(tmp_path / "x")(images), model(images), strict=True):
+        for ours, theirs in zip(load_weights(stored[storage])(images), model(images), strict=True):
             error = (ours - theirs).std() / theirs.std()
             assert 0 < error < limit
 
