@@ -1,5 +1,6 @@
 """Clothes of the skin's colour: what they cover looks bare, so it is neither target nor background."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
@@ -7,17 +8,22 @@ import pytest
 
 pytest.importorskip("embreex")
 
+from detector.synth.arrangement import Cast
 from detector.synth.body import BodyModel
 from detector.synth.camera import frame_on
 from detector.synth.cloth_patterns import Fabric
 from detector.synth.clothes import make_garment
+from detector.synth.develop import Development
+from detector.synth.drawing import LUMINANCE
 from detector.synth.labels import find_labels
 from detector.synth.lights import Light
 from detector.synth.mesh import Mesh
-from detector.synth.people import _is_skin_like
+from detector.synth.people import _is_like
 from detector.synth.phenotype import Phenotype
 from detector.synth.poses import make_pose, on_ground
 from detector.synth.render import render
+from detector.synth.scene import Scene
+from detector.synth.settings import SceneSettings
 
 
 def fabric(colour, pattern="plain", second=None):
@@ -37,6 +43,7 @@ def dressed(name, kind="skin"):
         "skin": fabric(skin),
         "a little darker": fabric(skin * 0.8),
         "blue": fabric((0.05, 0.1, 0.5)),
+        "green": fabric((0.0, float(skin @ LUMINANCE) / float(LUMINANCE[1]), 0.0)),
         "black": fabric((0.01, 0.01, 0.01)),
         "striped": fabric(skin, "stripes", (0.05, 0.1, 0.5)),
     }[kind]
@@ -90,9 +97,28 @@ def test_what_is_bare_beside_such_clothes_stays_a_target():
 
 
 @pytest.mark.parametrize(
-    ("kind", "alike"),
-    [("skin", True), ("a little darker", True), ("blue", False), ("black", False), ("striped", False)],
+    ("kind", "alike", "in_grey"),
+    [
+        ("skin", True, True),
+        ("a little darker", True, True),
+        ("green", False, True),
+        ("blue", False, False),
+        ("black", False, False),
+        ("striped", False, False),
+    ],
 )
-def test_which_cloth_has_the_colour_of_the_skin(kind, alike):
+def test_which_cloth_has_the_colour_of_the_skin(kind, alike, in_grey):
     model, body, garment = dressed("T-shirt", kind)
-    assert _is_skin_like(garment.mesh, body, model) is alike
+    assert _is_like(garment.mesh, body, model, grey=False) is alike
+    assert _is_like(garment.mesh, body, model, grey=True) is in_grey
+
+
+def test_what_is_left_of_the_colours_decides(monkeypatch):
+    settings = SceneSettings(image_size=(32, 32), empty=0.0, people=(1.0, 0.0, 0.0))
+    person = Cast.sample(np.random.default_rng(4), settings).persons[0]
+    cast = Cast(persons=(dataclasses.replace(person, skin_like=(2,), grey_like=(2, 3)),), objects=())
+    plain, grey = Development(), Development(saturation=0.0)
+    assert [one.colourless for one in (plain, grey, Development(drawing="pencil"))] == [False, True, True]
+    for development, rows in ((plain, {2}), (grey, {2, 3})):
+        monkeypatch.setattr("detector.synth.scene.sample_development", lambda _, how=development: how)
+        assert Scene.sample(np.random.default_rng(4), settings, cast).skin_like == {0: rows}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import UsageError
-from detector.synth.drawing import DRAWINGS, draw
+from detector.synth.drawing import COLOURLESS, DRAWINGS, LUMINANCE, draw
 from detector.synth.frames import Placement, framed, rescaled
 from detector.synth.render import Rendered
 
@@ -21,8 +21,6 @@ Bytes = NDArray[np.uint8]
 _MIDDLE = (0.38, 0.68)
 # Where a subject's median may come to lie, linear: neither a black shape nor burnt out. Dark skin stays dark.
 _SUBJECT = (0.03, 0.5)
-# Of sRGB light: how bright each channel looks (ITU-R BT.709).
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SEPIA = np.array([1.07, 0.88, 0.66], np.float32)
 
 
@@ -63,6 +61,11 @@ class Development:
     jpeg: int | None = None
     drawing: str | None = None
     frame: str | None = None
+
+    @property
+    def colourless(self) -> bool:
+        """Whether nothing but brightness is left of the colours."""
+        return self.saturation == 0 or self.drawing in COLOURLESS
 
 
 def sample_development(rng: np.random.Generator) -> Development:
@@ -150,7 +153,7 @@ def develop(
 def _expose(image: Floats, how: Development, subject: NDArray[np.bool_] | None) -> Floats:
     factor = 2.0**how.stops
     if how.middle is not None:
-        bright = image @ _LUMINANCE
+        bright = image @ LUMINANCE
         low, high = 1 / 32, 32.0
         # The brighter half counts: a small body before a black wall must not be blown out.
         level = float(np.percentile(bright, 60))
@@ -190,7 +193,7 @@ def _tone(light: Floats, how: Development) -> Floats:
 
 def _colours(shown: Floats, how: Development) -> Floats:
     if how.saturation != 1:
-        grey = (shown @ _LUMINANCE)[:, :, None]
+        grey = (shown @ LUMINANCE)[:, :, None]
         shown = np.asarray(grey + np.float32(how.saturation) * (shown - grey), np.float32)
     return np.minimum(shown * _SEPIA, 1) if how.sepia else shown
 
@@ -207,7 +210,7 @@ def _noisy(shown: Floats, strength: float, rng: np.random.Generator) -> Floats:
     grain = rng.standard_normal((height, width, 4), dtype=np.float32)
     if rng.random() < 0.5:
         grain = _blurred(grain, 0.6) * 1.6
-    weight = np.float32(strength) * (1.4 - 0.8 * (shown @ _LUMINANCE))[:, :, None]
+    weight = np.float32(strength) * (1.4 - 0.8 * (shown @ LUMINANCE))[:, :, None]
     return np.asarray(shown + weight * (0.8 * grain[:, :, 3:] + 0.6 * grain[:, :, :3]), np.float32)
 
 

@@ -8,12 +8,15 @@ from detector.errors import UsageError
 from detector.nearest import nearest
 from detector.synth.render import Rendered
 
-__all__ = ["DRAWINGS", "draw"]
+__all__ = ["COLOURLESS", "DRAWINGS", "LUMINANCE", "draw"]
 
 DRAWINGS = ("lines", "pencil", "poster", "toon")
+# Those that leave no colour.
+COLOURLESS = ("lines", "pencil")
+# Of sRGB light: how bright each channel looks (ITU-R BT.709).
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 Floats = NDArray[np.float32]
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def draw(shown: Floats, kind: str, rng: np.random.Generator, rendered: Rendered | None = None) -> Floats:
@@ -35,7 +38,7 @@ def draw(shown: Floats, kind: str, rng: np.random.Generator, rendered: Rendered 
         paper = rng.uniform(0.82, 1.0, 3)
         return np.asarray(paper * (1 - 0.9 * lines[:, :, None]), np.float32)
     if kind == "pencil":
-        grey = shown @ _LUMINANCE
+        grey = shown @ LUMINANCE
         # Dodging by the blurred negative leaves what changes: the shading of a pencil.
         soft = cv2.GaussianBlur(1 - grey, (0, 0), max(grey.shape) / 40)
         tone = np.minimum(grey / np.maximum(1 - soft, 0.05), 1) * 0.6 + 0.4 * grey**0.5
@@ -47,7 +50,7 @@ def draw(shown: Floats, kind: str, rng: np.random.Generator, rendered: Rendered 
     if kind == "poster":
         return np.asarray(stepped, np.float32)
     # Toon: the steps are in brightness only, colours stay.
-    grey = np.maximum(flat @ _LUMINANCE, 1e-3)[:, :, None]
+    grey = np.maximum(flat @ LUMINANCE, 1e-3)[:, :, None]
     toon = flat * (np.rint(grey * levels).clip(1) / levels) / grey
     return np.asarray(toon.clip(0, 1) * (1 - np.float32(rng.uniform(0.6, 1)) * lines[:, :, None]), np.float32)
 
@@ -55,7 +58,7 @@ def draw(shown: Floats, kind: str, rng: np.random.Generator, rendered: Rendered 
 def _outlines(shown: Floats, rendered: Rendered | None) -> Floats:
     """Return (H, W) in [0, 1], 1 on a line."""
     if rendered is None:
-        grey = cv2.GaussianBlur((shown @ _LUMINANCE).astype(np.float32), (0, 0), 1)
+        grey = cv2.GaussianBlur((shown @ LUMINANCE).astype(np.float32), (0, 0), 1)
         strength = np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1)) * 2
         return np.asarray(strength.clip(0, 1), np.float32)
     kernel = np.ones((3, 3), np.uint8)

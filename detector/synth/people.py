@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detector.synth.body import BodyModel, Shaped
 from detector.synth.clothes import Garment, sample_outfit
+from detector.synth.drawing import LUMINANCE
 from detector.synth.hair import sample_hair
 from detector.synth.jewellery import sample_jewellery
 from detector.synth.labels import SHEER
@@ -48,7 +49,7 @@ class Person:
         heading: radians; 0 faces -y, pi / 2 faces +x.
         support: what the pose rests on, see `Pose.support`.
         covered: names of the parts whose core is under cloth.
-        skin_like: rows of `meshes`: clothes that have the colour of the skin.
+        skin_like, grey_like: rows of `meshes`: clothes that have the colour of the skin, and those that are as bright.
         parameters: JSON-ready.
     """
 
@@ -58,6 +59,7 @@ class Person:
     support: str
     covered: frozenset[str]
     skin_like: tuple[int, ...]
+    grey_like: tuple[int, ...]
     parameters: dict[str, Any]
 
     @property
@@ -106,22 +108,27 @@ def sample_person(
         "heading": round(heading, 4),
         "height_m": round(shaped.height, 4),
     }
-    first = 1 + len(hair)
+    skin_like, grey_like = (
+        tuple(row for row, worn in enumerate(garments, 1 + len(hair)) if _is_like(worn.mesh, body, model, grey=grey))
+        for grey in (False, True)
+    )
     return Person(
         meshes=(body, *hair, *(garment.mesh for garment in garments), *things),
         male=phenotype.male,
         heading=heading,
         support=pose.support,
         covered=covered,
-        skin_like=tuple(row for row, garment in enumerate(garments, first) if _is_skin_like(garment.mesh, body, model)),
+        skin_like=skin_like,
+        grey_like=grey_like,
         parameters=parameters,
     )
 
 
-def _is_skin_like(cloth: Mesh, body: Mesh, model: BodyModel) -> bool:
-    """Return whether nearly all of some cloth has the colour of the trunk's skin."""
+def _is_like(cloth: Mesh, body: Mesh, model: BodyModel, *, grey: bool) -> bool:
+    """Return whether nearly all of some cloth has the colour of the trunk's skin, or in `grey` its brightness."""
     skin = np.median(body.albedo[model.regions["torso"][model.source]], axis=0)
-    apart = np.abs(np.log((cloth.albedo + _DARKEST) / (skin + _DARKEST))).max(axis=1)
+    weights = LUMINANCE[:, None] if grey else np.eye(3)
+    apart = np.abs(np.log((cloth.albedo @ weights + _DARKEST) / (skin @ weights + _DARKEST))).max(axis=1)
     return bool(len(apart)) and float((apart < _SKIN_LIKE).mean()) > _SKIN_LIKE_SHARE
 
 

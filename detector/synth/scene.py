@@ -42,7 +42,7 @@ class Scene:
         painters: textures by row of `meshes`.
         bodies: row of each body, and whether it is male.
         covered: by the same rows, names of the parts under clothes.
-        skin_like: by the same rows, rows of clothes that have the colour of the skin.
+        skin_like: by the same rows, rows of clothes that look like skin once the picture is developed.
         camera, lights: see there.
         background: (H, W, 3) float32 linear RGB.
         development: from light to the finished picture.
@@ -100,7 +100,12 @@ class Scene:
             painters={},
             bodies={row: person.male for row, person in rows.items()},
             covered={row: person.covered for row, person in rows.items()},
-            skin_like={row: frozenset(row + place for place in person.skin_like) for row, person in rows.items()},
+            skin_like={
+                row: frozenset(
+                    row + place for place in (person.grey_like if development.colourless else person.skin_like)
+                )
+                for row, person in rows.items()
+            },
             camera=camera,
             lights=lights,
             background=background(settings.image_size, rng, kind, kinds=settings.kinds),
