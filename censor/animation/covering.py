@@ -1,8 +1,9 @@
 """What is hidden in each frame, and the painting of it.
 
 Frame after frame of a moving thing through the same few cells would together show more than the cells of one picture
-do. So `blur` and `pixelate` are held still: their cells are measured once for each part that is followed, when it is
-first hidden, and shown in all its frames. What comes later under them changes nothing.
+do. So `blur` and `pixelate` are held still: their cells are measured once for each class, when a part of it is first
+hidden, and shown wherever one is hidden. What comes later under them changes nothing. Not once for each part that is
+followed: what moves fast, or is lost now and then, is followed as many.
 """
 
 import math
@@ -36,7 +37,7 @@ __all__ = ["Cover", "Painter", "held_boxes", "known_covers", "regions_for", "sol
 
 @dataclass(frozen=True)
 class Cover:
-    """A region of one frame and the part that it follows; regions of one `part` show the same cells in all frames."""
+    """A region of one frame and the part that it follows; regions of one class show the same cells in all frames."""
 
     region: Region
     part: str
@@ -163,7 +164,7 @@ def _short(box: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 class Painter:
-    """Paints frame after frame, in order; holds the few cells of each part that was hidden so far."""
+    """Paints frame after frame, in order; holds the few cells of each class that was hidden so far."""
 
     def __init__(self) -> None:
         self._cells: dict[tuple[str, str], NDArray[np.uint8]] = {}
@@ -183,8 +184,8 @@ class Painter:
         return paint_image(image, [cover.region for cover in covers])
 
     def _still(self, image: Image.Image, cover: Cover, core: Box) -> NDArray[np.uint8]:
-        """Return (h, w, 3) the cells of a part, measured when it is first hidden."""
-        key = (cover.part, cover.region.style.style)
+        """Return (h, w, 3) the cells of a class, measured when a part of it is first hidden."""
+        key = (cover.region.label, cover.region.style.style)
         if key not in self._cells:
             width, height = core[2] - core[0], core[3] - core[1]
             most = cover.region.style.cells

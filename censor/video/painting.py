@@ -1,8 +1,9 @@
 """Paint the regions of a video's frames so that many frames together tell no more than one.
 
 A mosaic over something that moves shows other means in each frame, and from enough of them the picture comes back. So
-the soft styles are frozen: the means are taken once, when a part is first hidden, and go with it, whatever moves
-below. The opaque styles show nothing of it anyhow.
+the soft styles are frozen: the means are taken once for each class, when a part of it is first hidden, and shown
+wherever one is hidden in the whole video. Once for each part that is followed would not do: what moves fast or is lost
+now and then is followed as many parts, each with means of its own. The opaque styles show nothing of it anyhow.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,6 @@ FROZEN_SIDE = 32
 class _Job:
     region: Region
     footprint: Footprint
-    track: int
 
 
 class FramePainter:
@@ -50,7 +50,7 @@ class FramePainter:
     ) -> None:
         self._rules, self._image_size = rules, image_size
         self._cover_all, self._opaque = cover_all or rules.whole, opaque
-        self._frozen: dict[tuple[int, str], Pixels] = {}
+        self._frozen: dict[tuple[str, str], Pixels] = {}
         self._frame = (0, 0, image_size[1], image_size[0])
 
     def has_work(self, held: Sequence[HeldBox]) -> bool:
@@ -66,13 +66,13 @@ class FramePainter:
         Raises:
             OutputError: when a pixel that must be hidden was not painted.
         """
-        jobs = [self._job(item.box, self._style(item.label), item.label, item.track) for item in held]
+        jobs = [self._job(item.box, self._style(item.label), item.label) for item in held]
         if everything:
             region = whole(self._image_size, replace(self._style(""), style="box"), WHOLE)
-            jobs.append(self._job(region.box, region.style, WHOLE, 0))
+            jobs.append(self._job(region.box, region.style, WHOLE))
         elif self._cover_all:
             region = whole(self._image_size, self._style(""), WHOLE)
-            jobs.append(self._job(region.box, region.style, WHOLE, 0))
+            jobs.append(self._job(region.box, region.style, WHOLE))
         soft = [job for job in jobs if job.region.style.style in SOFT_STYLES and area(job.footprint.window)]
         before = frame.copy() if soft else frame
         for job in sorted(soft, key=lambda job: -area(job.footprint.window)):
@@ -80,22 +80,20 @@ class FramePainter:
         painted = paint(frame, [job.region for job in jobs])
         if soft:
             self._restore(frame, before, jobs)
-        used = {(job.track, job.region.style.style) for job in soft}
-        self._frozen = {key: patch for key, patch in self._frozen.items() if key in used}
         return painted
 
-    def _job(self, box: tuple[float, float, float, float], style: Style, label: str, track: int) -> _Job:
-        return _Job(Region(box, style, label), Footprint.of(box, style, self._image_size), track)
+    def _job(self, box: tuple[float, float, float, float], style: Style, label: str) -> _Job:
+        return _Job(Region(box, style, label), Footprint.of(box, style, self._image_size))
 
     def _style(self, label: str) -> Style:
         style = self._rules.style_of(label)
         return replace(style, style="box") if self._opaque and style.style in SOFT_STYLES else style
 
     def _patch(self, job: _Job, before: Pixels) -> Pixels:
-        """Return the frozen means of a part, at the size of its window in this frame."""
+        """Return the frozen means of a class, at the size of a part's window in this frame."""
         style = job.region.style
         window = job.footprint.window
-        key = (job.track, style.style)
+        key = (job.region.label, style.style)
         if key not in self._frozen:
             patch = before[slices(window, self._frame)].copy()
             paint(patch, [whole(patch.shape[:2], style)])
