@@ -5,7 +5,7 @@ PYTHON ?= python
 
 # On two cores, mypy fills the gaps that the tests' two workers leave.
 check: lint
-	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) types test
+	$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) types test
 
 lint:
 	$(PYTHON) -m ruff check .

@@ -81,7 +81,7 @@ def test_json_reports_what_was_done(run: Run, example: Path) -> None:
 
 
 def test_a_person_edits_the_report_and_gives_it_back(run: Run, example: Path) -> None:
-    _, out, _ = run("--json", "--style", "box", example, "out.png")
+    _, out, _ = run("--json", "--style", "box", example, "out.jpg")
     report = json.loads(out)
     report["boxes"] = [{"label": "BELLY", "box": [100, 100, 200, 200]}, {**report["boxes"][0], "hide": False}]
     Path("edited.json").write_text(json.dumps(report))
@@ -94,12 +94,12 @@ def test_a_person_edits_the_report_and_gives_it_back(run: Run, example: Path) ->
     assert changed.min(axis=0).tolist() == [100, 100]
     assert changed.max(axis=0).tolist() == [199, 199]
     Path("again.json").write_text(out)
-    code, out, _ = run("--json", "--mask", "again.json", "--style", "box", "--grow", "0", example, "out3.png")
+    code, out, _ = run("--json", "--mask", "again.json", "--style", "box", "--grow", "0", example, "out3.jpg")
     assert json.loads(out)["painted"] == second["painted"]
 
 
 def test_a_mask_for_another_picture_is_refused(run: Run, example: Path, mannequins: list[Path]) -> None:
-    _, out, _ = run("--json", example, "out.png")
+    _, out, _ = run("--json", example, "out.jpg")
     Path("mask.json").write_text(out)
     code, _, err = run("--mask", "mask.json", mannequins[0], "out2.png")
     assert code == 1
@@ -170,11 +170,11 @@ def test_a_folder_that_cannot_be_made_is_one_error(run: Run, example: Path) -> N
 
 def test_a_report_of_a_picture_covered_whole_covers_it_again(run: Run, example: Path) -> None:
     arguments = ["--policy", "strict", "--classes", "FACE_MALE", "--json"]
-    _, out, _ = run(*arguments, example, "whole.png")
+    _, out, _ = run(*arguments, example, "whole.jpg")
     report = json.loads(out)
     assert report["boxes"][-1] == {"label": "WHOLE_PICTURE", "box": [0.0, 0.0, 900.0, 1200.0], "hide": True}
     Path("whole.json").write_text(out)
-    code, out, _ = run("--policy", "strict", "--mask", "whole.json", "--json", example, "again.png")
+    code, out, _ = run("--policy", "strict", "--mask", "whole.json", "--json", example, "again.jpg")
     assert code == 0
     assert json.loads(out)["painted"][0]["box"] == [0, 0, 900, 1200]
     report["boxes"] = []
