@@ -16,8 +16,15 @@ def folder_options(function: F) -> F:
     """Add `--include`, `--exclude`, `--dry-run`, `--journal`, `--report` and `--known`."""
     for option in reversed(
         (
-            click.option("--include", multiple=True, metavar="GLOB", help="Folder: only files that match; repeatable."),
-            click.option("--exclude", multiple=True, metavar="GLOB", help="Folder: no files or folders that match."),
+            click.option(
+                "--include",
+                multiple=True,
+                metavar="GLOB",
+                help="Folder: only files that match, by name, or with a / by their path below IN; repeatable.",
+            ),
+            click.option(
+                "--exclude", multiple=True, metavar="GLOB", help="Folder: no files or folders that match likewise."
+            ),
             click.option("--dry-run", is_flag=True, help="Folder: say what would be done, and write nothing."),
             click.option(
                 "--journal",
