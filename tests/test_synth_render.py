@@ -14,7 +14,6 @@ from detector.synth.camera import Camera, frame_on
 from detector.synth.lights import Light, sample_lights
 from detector.synth.rays import Scene
 from detector.synth.render import render
-from detector.synth.shading import Surface, bumped
 
 HEAD_ON = Light(kind="sun", direction=(0.0, -1.0, 0.0))
 
@@ -206,32 +205,6 @@ def test_a_clear_surface_is_not_reported():
     result = plain([wall(-1.0, 0.4, opacity=0.0), wall(0.0, 0.8)])
     assert (result.mesh[32, 32], result.under_mesh[32, 32]) == (1, -1)
     np.testing.assert_allclose(result.image[32, 32], plain([wall(0.0, 0.8)]).image[32, 32], atol=1e-5)
-
-
-def test_a_painter_changes_its_own_mesh_only():
-    def dots(surface: Surface) -> Surface:
-        holes = np.where(surface.rest[:, 0] > 0, np.float32(0), surface.opacity)
-        return dataclasses.replace(surface, albedo=surface.albedo * 0, opacity=holes)
-
-    result = plain([wall(0.0, 2.0), wall(-1.0, 0.5)], painters={1: dots})
-    assert (result.mesh[32, 28], result.mesh[32, 38]) == (1, 0)
-    assert result.image[32, 28].max() < 0.02 < 0.3 < result.image[5, 5].max()
-
-
-def test_bumps_tilt_against_the_slope():
-    row = np.zeros((1, 3), np.float32)
-    surface = Surface(
-        points=row,
-        normals=np.array([[0, 0, 1]], np.float32),
-        rest=row,
-        uv=row[:, :2],
-        albedo=row,
-        opacity=row[:, 0],
-        gloss=row[:, 0],
-    )
-    np.testing.assert_allclose(
-        bumped(surface, np.array([[1.0, 0, 5]], np.float32)).normals, [[-(0.5**0.5), 0, 0.5**0.5]]
-    )
 
 
 def test_skin_reddens_at_the_terminator():

@@ -14,7 +14,7 @@ from detector.synth.cloth_shell import Fit, Sheet, pouch, shell, tube
 from detector.synth.mesh import Mesh, NormalMaker
 from detector.synth.surface import Surface
 
-__all__ = ["COVERABLE", "GARMENTS", "Garment", "make_garment", "sample_clothes", "sample_outfit"]
+__all__ = ["COVERABLE", "GARMENTS", "Garment", "make_garment", "sample_outfit"]
 
 Floats = NDArray[np.float32]
 # The parts that clothes may be said to cover.
@@ -185,11 +185,6 @@ _OUTFITS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("briefs", "robe"), 1),
 )
 _PULLED_SHARE = 0.12
-
-
-def sample_clothes(rng: np.random.Generator, body: BodyModel, shaped: Shaped, mesh: Mesh) -> list[Mesh]:
-    """Draw an outfit; as `sample_outfit`, but only its meshes."""
-    return [garment.mesh for garment in sample_outfit(rng, body, shaped, mesh)]
 
 
 def sample_outfit(rng: np.random.Generator, body: BodyModel, shaped: Shaped, mesh: Mesh) -> list[Garment]:

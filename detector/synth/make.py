@@ -63,9 +63,7 @@ def make_picture(seed: int, number: int, settings: SceneSettings | None = None, 
         settings = dataclasses.replace(settings, kinds=kinds_of_split(split))
     rng = picture_rng(seed, number, split)
     scene = Scene.sample(rng, settings, _cast(seed, number // settings.shots, settings, split))
-    rendered = render(
-        scene.meshes, scene.camera, scene.lights, background=scene.background, rng=rng, painters=scene.painters
-    )
+    rendered = render(scene.meshes, scene.camera, scene.lights, background=scene.background, rng=rng)
     image, placement = develop(rendered.image, rng, scene.development, rendered=rendered)
     labels = find_labels(
         rendered,

@@ -1,6 +1,6 @@
 """A picture of meshes: rays from the camera, layers of half-clear surfaces, shading, and what every pixel shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -12,7 +12,7 @@ from detector.synth.camera import Camera
 from detector.synth.lights import Light
 from detector.synth.mesh import Mesh
 from detector.synth.rays import Hits, Scene
-from detector.synth.shading import Painter, Surface, gather, shade, smooth, visibility
+from detector.synth.shading import Surface, gather, shade, smooth, visibility
 
 __all__ = ["Rendered", "render"]
 
@@ -67,7 +67,6 @@ def render(
     *,
     background: Floats | None,
     rng: np.random.Generator,
-    painters: Mapping[int, Painter] | None = None,
     ambient_rays: int = 2,
     smooth_edges: bool = True,
 ) -> Rendered:
@@ -79,7 +78,6 @@ def render(
         lights: a scene without a sky has black shadows.
         background: (H, W, 3) linear RGB behind everything; None is black.
         rng: jitters the shadow rays and the samples at edges.
-        painters: by row of `meshes`, what changes the look of a mesh pixel by pixel.
         ambient_rays: for each pixel; 0 leaves ambient occlusion out.
         smooth_edges: average each edge pixel over its area.
 
@@ -109,7 +107,7 @@ def render(
         hit = np.flatnonzero(hits.mesh >= 0)
         if not len(hit):
             break
-        surface = _look_up(scene.meshes, hits, hit, starts, directions[pixels], painters or {})
+        surface = _look_up(scene.meshes, hits, hit, starts, directions[pixels])
         where = pixels[hit]
         travelled[where] += hits.distance[hit] + np.float32(_STEP)
         dense = np.where(surface.opacity >= _SOLID, np.float32(1), surface.opacity)
@@ -193,16 +191,13 @@ def _look_up(
     hit: NDArray[np.intp],
     starts: Floats,
     directions: Floats,
-    painters: Mapping[int, Painter],
 ) -> Surface:
-    """Gather each mesh's surface, let its painter change it, and put the parts back into the order of `hit`."""
+    """Gather each mesh's surface, and put the parts back into the order of `hit`."""
     owners = hits.mesh[hit]
     orders, parts = [], []
     for number in np.flatnonzero(np.bincount(owners, minlength=len(meshes))):
         at = np.flatnonzero(owners == number)
-        part = gather(meshes[int(number)], hits, hit[at], starts, directions)
-        painter = painters.get(int(number))
-        parts.append(part if painter is None else painter(part))
+        parts.append(gather(meshes[int(number)], hits, hit[at], starts, directions))
         orders.append(at)
     if len(parts) == 1:
         return parts[0]

@@ -19,7 +19,6 @@ from detector.synth.mesh import Mesh
 from detector.synth.people import Person
 from detector.synth.regions import PARTS, read_regions
 from detector.synth.settings import SceneSettings
-from detector.synth.shading import Painter
 from detector.synth.withheld import kinds_shown
 
 __all__ = ["VIEWS", "Scene"]
@@ -39,7 +38,6 @@ class Scene:
 
     Attributes:
         meshes: everything solid; may be empty.
-        painters: textures by row of `meshes`.
         bodies: row of each body, and whether it is male.
         covered: by the same rows, names of the parts under clothes.
         skin_like: by the same rows, rows of clothes that look like skin once the picture is developed.
@@ -50,7 +48,6 @@ class Scene:
     """
 
     meshes: Sequence[Mesh]
-    painters: Mapping[int, Painter]
     bodies: Mapping[int, bool]
     covered: Mapping[int, frozenset[str]]
     skin_like: Mapping[int, frozenset[int]]
@@ -97,7 +94,6 @@ class Scene:
         }
         return cls(
             meshes=[*(mesh for person in persons for mesh in person.meshes), *objects],
-            painters={},
             bodies={row: person.male for row, person in rows.items()},
             covered={row: person.covered for row, person in rows.items()},
             skin_like={

@@ -1,7 +1,6 @@
 """The light that a surface sends to the eye: soft diffuse with reddened terminators, gloss, and light from around."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +11,7 @@ from detector.synth.lights import Light
 from detector.synth.mesh import Mesh
 from detector.synth.rays import Hits, Scene
 
-__all__ = ["Painter", "Surface", "bumped", "gather", "shade", "smooth", "visibility"]
+__all__ = ["Surface", "gather", "shade", "smooth", "visibility"]
 
 Floats = NDArray[np.float32]
 
@@ -43,10 +42,6 @@ class Surface:
     albedo: Floats
     opacity: Floats
     gloss: Floats
-
-
-# Changes what one mesh looks like, pixel by pixel: textures, patterns, bumps (normals), holes (opacity).
-Painter = Callable[[Surface], Surface]
 
 
 def gather(mesh: Mesh, hits: Hits, rows: NDArray[np.intp], origins: Floats, directions: Floats) -> Surface:
@@ -170,12 +165,6 @@ def smooth(values: Floats, group: NDArray[np.int16], depth: Floats, mask: NDArra
                 weight += take
         result = np.where(mask[:, :, None], total / weight[:, :, None], result)
     return result
-
-
-def bumped(surface: Surface, slope: Floats) -> Surface:
-    """Return the surface with normals tilted against `slope`, (N, 3), the gradient of a height in the world."""
-    tilt = slope - surface.normals * np.einsum("ij,ij->i", slope, surface.normals)[:, None]
-    return dataclasses.replace(surface, normals=_unit(surface.normals - tilt))
 
 
 def _sky(light: Light, normals: Floats, albedo: Floats, visible: Floats) -> Floats:
