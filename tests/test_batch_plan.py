@@ -9,9 +9,9 @@ import pytest
 from samples import colour_picture, saved
 
 from censor.batch.plan import plan_folder
-from censor.video.sniff import looks_like_video
 from detector.errors import UsageError
 from detector.folders import VIDEO, Patterns, content_kind, walk
+from detector.video_files import may_hold_video
 
 JPEG, PNG = saved(colour_picture(), "JPEG"), saved(colour_picture(), "PNG")
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(64)
@@ -54,7 +54,7 @@ def kinds(root: str, patterns: Patterns | None = None) -> dict[str, str | None]:
         (b"RIFF\0\0\0\0AVI LIST", VIDEO),
         (b"RIFF\0\0\0\0WAVEfmt ", None),
         (b"OggS" + bytes(24) + b"\x80theora", VIDEO),
-        (b"OggS" + bytes(24) + b"\1vorbis", None),
+        (b"OggS\0\2" + bytes(20) + b"\1\7\1vorbisOggS" + bytes(24), None),
         ((b"\x47" + bytes(187)) * 3, VIDEO),
         ((bytes(4) + b"\x47" + bytes(187)) * 3, VIDEO),
         (b"GET /index.html", None),
@@ -73,7 +73,7 @@ def kinds(root: str, patterns: Patterns | None = None) -> dict[str, str | None]:
 def test_content_decides(head: bytes, kind: str | None) -> None:
     assert content_kind(head[:1024]) == kind
     if kind == VIDEO:
-        assert looks_like_video(head[:1024]), "what a folder takes for a video, the pipeline must too"
+        assert may_hold_video(head[:1024]), "what a folder takes for a video, the pipeline must too"
 
 
 def test_a_tree_is_walked_in_order_and_what_is_passed_over_is_said() -> None:
@@ -181,21 +181,31 @@ def test_a_result_keeps_its_name_and_is_what_its_name_says(name: str, data: byte
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
-        (("a.jpg", PNG), ("a.png", PNG), "a.jpg and a.png would both become a.png"),
-        (("A.jpg", JPEG), ("a.JPG", JPEG), "would both become"),
-        ((unicodedata.normalize("NFC", "ö.jpg"), JPEG), (unicodedata.normalize("NFD", "ö.jpg"), JPEG), "both become"),
-        (("a", JPEG), ("a.jpg/b.jpg", JPEG), "a would become a.jpg, which is a folder"),
-        (("X/a.jpg", JPEG), ("x/A.jpg", JPEG), "would both become"),
+        (("a.jpg", PNG), ("a.png", PNG), "this would become a.png, and so would a.png "),
+        (("A.jpg", JPEG), ("a.JPG", JPEG), "this would become A.jpg, and so would a.JPG "),
+        ((unicodedata.normalize("NFC", "ö.jpg"), JPEG), (unicodedata.normalize("NFD", "ö.jpg"), JPEG), "so would "),
+        (("X/a.jpg", JPEG), ("x/A.jpg", JPEG), "this would become X/a.jpg, and so would x/A.jpg "),
     ],
 )
-def test_results_that_would_share_a_name_are_refused(
+def test_results_that_would_share_a_name_fail_alone(
     first: tuple[str, bytes], second: tuple[str, bytes], message: str
 ) -> None:
+    put("in/ok.jpg", JPEG)
     put(f"in/{first[0]}", first[1])
     put(f"in/{second[0]}", second[1])
-    with pytest.raises(UsageError, match=message):
-        plan_folder("in", "out")
-    assert len(plan_folder("in", "out", Patterns(exclude=(first[0],))).items) in (0, 1)
+    plan = plan_folder("in", "out")
+    assert [item.relative for item in plan.items] == ["ok.jpg"]
+    failed = {entry.relative: entry.failed for entry in plan.failed}
+    assert set(failed) == {first[0], second[0]}, "neither: whose the result is could not be told"
+    assert message in str(failed[first[0]])
+
+
+def test_a_result_with_a_folders_name_fails_alone() -> None:
+    put("in/a", JPEG)
+    put("in/a.jpg/b.jpg", JPEG)
+    plan = plan_folder("in", "out")
+    assert [item.relative for item in plan.items] == ["a.jpg/b.jpg"]
+    assert "this would become a.jpg, which is a folder" in str(plan.failed[0].failed)
 
 
 @pytest.mark.parametrize("target", ["in", "./in/", "in/out", "in/sub/deep/out", "link", "link/out", "."])

@@ -1,4 +1,4 @@
-"""Which file of a tree becomes which file of another; everything that cannot work is refused before any work."""
+"""Which file of a tree becomes which file of another; what cannot work is said before any work."""
 
 import os
 import unicodedata
@@ -69,17 +69,21 @@ def plan_folder(source: str, target: str, patterns: Patterns | None = None) -> P
     """Look through a folder and name every result.
 
     A result keeps its place and its name. Where the name says another format than the content, the suffix becomes the
-    content's; where it says none, that is added.
+    content's; where it says none, that is added. Files whose results would have one name on some system have failed.
 
     Raises:
-        UsageError: when the folders overlap, two results would have one name on some system, or a result would be
-            written outside the target.
+        UsageError: when the folders overlap, or a result would be written outside the target.
     """
     check_folders(source, target)
     entries = list(walk(source, patterns))
     _check_entries(entries, source, target)
     items = tuple(_item(entry, target) for entry in entries if entry.kind is not None)
-    _check_names(items)
+    clashes = {item.relative: why for item, why in _clashes(items)}
+    entries = [
+        Entry(entry.path, entry.relative, failed=clashes[entry.relative]) if entry.relative in clashes else entry
+        for entry in entries
+    ]
+    items = tuple(item for item in items if item.relative not in clashes)
     _check_places(items, target)
     return Plan(
         source=source,
@@ -133,25 +137,29 @@ def _named(relative: str, kind: str) -> str:
     return str(path.with_suffix(SUFFIX_OF[kind])) if says else relative + SUFFIX_OF[kind]
 
 
-def _check_names(items: tuple[Item, ...]) -> None:
-    """Refuse names that are one on a system which ignores case (Windows, macOS) or how accents are written (macOS)."""
-    taken: dict[str, Item] = {}
+def _clashes(items: tuple[Item, ...]) -> Iterator[tuple[Item, str]]:
+    """Yield what would share a name on a system which ignores case (Windows, macOS) or how accents are written (macOS).
+
+    All that share one: which of them the result is of, nobody could tell.
+    """
+    named: dict[str, list[Item]] = {}
     for item in items:
-        other = taken.setdefault(_key(item.target_relative), item)
-        if other is not item:
-            raise UsageError(
-                f"each result must have a name of its own; {printable(other.relative)} and {printable(item.relative)} "
-                f"would both become {printable(item.target_relative)} (case and accents' spelling do not count); "
-                "rename one, or leave it out with --exclude"
-            )
-    for item in items:
-        for folder in _folders(item.target_relative):
-            other = taken.get(_key(folder), item)
-            if other is not item:
-                raise UsageError(
-                    f"a result must not have a folder's name; {printable(other.relative)} would become "
-                    f"{printable(folder)}, which is a folder; rename one, or leave it out with --exclude"
+        named.setdefault(_key(item.target_relative), []).append(item)
+    folders = {_key(folder) for item in items for folder in _folders(item.target_relative)}
+    for key, same in named.items():
+        for item in same:
+            becomes = f"this would become {printable(item.target_relative)}"
+            if len(same) > 1:
+                other = same[0] if item is not same[0] else same[1]
+                yield (
+                    item,
+                    (
+                        f"each result must have a name of its own; {becomes}, and so would {printable(other.relative)} "
+                        "(case and accents' spelling do not count); rename one"
+                    ),
                 )
+            elif key in folders:
+                yield item, f"a result must not have a folder's name; {becomes}, which is a folder; rename one"
 
 
 def _check_places(items: tuple[Item, ...], target: str) -> None:
