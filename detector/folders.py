@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from detector.errors import InputError
 from detector.formats import sniff
+from detector.video_files import HEAD_BYTES, holds_sound_alone, may_hold_video, says_sound_alone
 
 __all__ = ["VIDEO", "Entry", "Patterns", "content_kind", "pictures_in", "walk"]
 
 # The kind of every video; pictures have Pillow's name of their format.
 VIDEO = "VIDEO"
-# Enough for every signature below, and for the brands of an MP4, AVIF or HEIC file.
-HEAD_BYTES = 1024
 # Results of an interrupted run, and its journal: see `detector.atomic`.
 OWN_PREFIX = ".retina-censor-"
 
@@ -28,20 +27,6 @@ _NOT_READ = "not a picture or video"
 _PICTURE_NAMES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".heic")
 # The size of the header that follows a BMP's first 14 bytes: many a text begins with "BM".
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
-_AUDIO_BRANDS = (b"M4A ", b"M4B ", b"F4A ")
-_VIDEO_STARTS = (
-    b"\x1a\x45\xdf\xa3",  # Matroska, WebM
-    b"FLV\x01",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: WMV
-    b"\x00\x00\x01\xba",  # MPEG program stream
-    b"\x00\x00\x01\xb3",  # MPEG video
-    b"\x06\x0e\x2b\x34\x02\x05\x01\x01",  # MXF
-    b"DKIF",
-    b"YUV4MPEG2",
-    b"nut/multimedia container\x00",
-    b".RMF",
-)
-_QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 # Pictures that no decoder of ours reads: named, so that nobody believes that they were looked at.
 _UNREAD = {
     b"\xff\x0a": "JPEG XL",
@@ -158,7 +143,7 @@ def content_kind(head: bytes) -> str | None:
     try:
         kind = sniff(head, "")
     except (InputError, struct.error):
-        return VIDEO if _is_video(head) else None
+        return VIDEO if may_hold_video(head) and not says_sound_alone(head) else None
     if kind == "BMP" and int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:
         return None
     return kind
@@ -174,6 +159,10 @@ def _examine(child: "os.DirEntry[str]", relative: str) -> Entry:
     except OSError as error:
         return Entry(child.path, relative, failed=f"the file must be readable; {error.strerror or error}")
     kind = content_kind(head)
+    if kind in (None, VIDEO) and may_hold_video(head) and holds_sound_alone(child.path, head):
+        return Entry(child.path, relative, skipped="sound alone, no pictures")
+    if kind is None and may_hold_video(head):
+        kind = VIDEO
     if kind is not None:
         return Entry(child.path, relative, kind=kind)
     if not head:
@@ -182,20 +171,6 @@ def _examine(child: "os.DirEntry[str]", relative: str) -> Entry:
     why = f"{_NOT_READ}, whatever its name says" if relative.lower().endswith(_PICTURE_NAMES) else _NOT_READ
     unread = "camera raw" if head[4:12] == b"ftypcrx " else unread
     return Entry(child.path, relative, skipped=f"{unread}, a kind that is not read" if unread else why)
-
-
-def _is_video(head: bytes) -> bool:
-    if head[4:8] == b"ftyp":
-        return head[8:12] not in (*_AUDIO_BRANDS, b"crx ")
-    if head.startswith(b"OggS"):
-        return b"theora" in head or b"OVP80" in head
-    if head.startswith(b"RIFF"):
-        return head[8:12] == b"AVI "
-    transport = any(
-        len(head) > at + 2 * step and all(head[at + i * step] == 0x47 for i in range(3))
-        for at, step in ((0, 188), (4, 192))
-    )
-    return transport or head.startswith(_VIDEO_STARTS) or head[4:8] in _QUICKTIME_ATOMS
 
 
 def _is_link(child: "os.DirEntry[str]") -> bool:

@@ -25,8 +25,9 @@ from censor.video.options import stoppable  # noqa: E402
 from censor.video.painting import FramePainter  # noqa: E402
 from censor.video.rules import VideoRules  # noqa: E402
 from censor.video.sheet import pick_frames  # noqa: E402
-from censor.video.sniff import HEAD_BYTES, is_video, looks_like_video  # noqa: E402
+from censor.video.sniff import is_video  # noqa: E402
 from detector.errors import RetinaCensorError, UsageError  # noqa: E402
+from detector.video_files import HEAD_BYTES, may_hold_video  # noqa: E402
 
 PART = MovingPart((64, 48), (40, 25), 3.0, (24, 18))
 
@@ -37,7 +38,7 @@ PART = MovingPart((64, 48), (40, 25), 3.0, (24, 18))
 )
 def test_videos_are_told_by_content(tmp_path: Path, container: str, codec: str) -> None:
     data = clip([PART], container=container, codec=codec, frames=2)
-    assert looks_like_video(data[:HEAD_BYTES])
+    assert may_hold_video(data[:HEAD_BYTES])
     assert is_video(data)
     (tmp_path / "x.jpg").write_bytes(data)
     assert is_video(tmp_path / "x.jpg")
@@ -52,8 +53,8 @@ def test_pictures_are_no_videos(format: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (70, 50), (200, 10, 90)).save(buffer, format)
     assert not is_video(buffer.getvalue())
-    assert not looks_like_video(b"")
-    assert not looks_like_video(b"#EXTM3U\n")
+    assert not may_hold_video(b"")
+    assert not may_hold_video(b"#EXTM3U\n")
     assert not is_video("/no/such/file.mp4")
 
 

@@ -9,11 +9,11 @@ from censor.animation.png_read import PngAnimation, apng_structure
 from censor.animation.sequence import Animation
 from censor.animation.tiff_pages import Pages, open_pages
 from censor.animation.webp_read import WebpAnimation, webp_structure
-from censor.video.sniff import HEAD_BYTES, looks_like_video
 from detector.errors import InputError
 from detector.formats import sniff
 from detector.limits import Limits, read_file_object, read_path
 from detector.picture import Picture
+from detector.video_files import HEAD_BYTES, may_hold_video
 
 __all__ = ["open_source"]
 
@@ -57,7 +57,7 @@ def _moving(data: bytes, name: str, limits: Limits) -> Animation | Pages | None:
     try:
         kind = sniff(data, name) if data else ""
     except InputError as error:
-        if looks_like_video(data[:HEAD_BYTES]):
+        if may_hold_video(data[:HEAD_BYTES]):
             raise InputError(
                 f"{name}: a video must be named as a file, since it is read twice; save it first"
             ) from error
