@@ -405,7 +405,7 @@ def test_a_dry_run_writes_nothing(finder: Finder, capsys: pytest.CaptureFixture[
         "would censor  in/x/y/c.jpg -> out/x/y/c.jpg",
         "would skip  in/notes.txt: not a picture or video",
     ]
-    assert said.err == "3 to censor, 0 done before, 1 to skip, 0 that cannot be read; nothing was written\n"
+    assert said.err == "3 to censor, 0 done before, 1 to skip, 0 that would fail; nothing was written\n"
     assert run("in", "out") == 0
     capsys.readouterr()
     assert run("--dry-run", "--style", "box", "in", "out") == 0

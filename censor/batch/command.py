@@ -182,7 +182,7 @@ def _dry_run(plan: Plan, journal: Journal, *, quiet: bool) -> int:
         print(f"censor: error: {printable(entry.path)}: {entry.failed}", file=sys.stderr)
     print(
         f"{len(plan.items) - done} to censor, {done} done before, {len(plan.skipped)} to skip, {len(plan.failed)} "
-        "that cannot be read; nothing was written",
+        "that would fail; nothing was written",
         file=sys.stderr,
     )
     return EXIT_FAILED if plan.failed else EXIT_OK
