@@ -1,6 +1,5 @@
 """The first reading of a video: what was found in which frame, kept small, and what the looks vote for."""
 
-import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -9,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from censor.motion.cuts import THUMBNAIL, CutFinder
 from censor.motion.regions import HeldBox, RegionTimeline
@@ -28,7 +26,7 @@ from detector.pdq import VIEW_SIDE, Pdq, pdq_of
 from detector.picture import Picture
 from detector.verdict import classify, opinion_band
 
-__all__ = ["Looks", "Progress", "Range", "fingerprint", "look_through", "low_thresholds"]
+__all__ = ["Looks", "Progress", "Range", "look_through", "low_thresholds"]
 
 # Called with a stage's name, the frames done, and how many there are (None: not known).
 Progress = Callable[[str, int, int | None], None]
@@ -73,7 +71,7 @@ class Looks:
     Attributes:
         time_base: unit of `pts`, seconds.
         pts: when each frame is shown.
-        prints: what each frame looked like, in short; see `fingerprint`.
+        prints: what each frame looked like, in short; see `UprightFrame.fingerprint`.
         ranges: where the classes were found, by their thresholds.
         best: the highest score of each class.
         stopped: whether it ended at the first hit.
@@ -214,11 +212,6 @@ class Looks:
         yield from timeline.finish()
 
 
-def fingerprint(thumbnail: NDArray[np.uint8]) -> int:
-    """Return by what a frame is known again in a later reading: some damaged videos decode differently each time."""
-    return zlib.crc32(thumbnail.tobytes())
-
-
 def low_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
     """Return the scores from which a box continues a part that is there."""
     return {name: min(value, max(value * LOW_SHARE, LOW_LEAST)) for name, value in thresholds.items()}
@@ -250,7 +243,7 @@ def look_through(
                 looker = _Looker(pipeline, file.name, limits, Looks(stream.time_base, frame.image_size))
             small = frame.thumbnail(THUMBNAIL)
             cut = cuts.is_cut(small)
-            looker.looks.add_frame(frame.pts, fingerprint(small), cut=cut)
+            looker.looks.add_frame(frame.pts, frame.fingerprint(), cut=cut)
             looked = cut or rules.is_look(frame.index, frame.time, last_look)
             if looked:
                 last_look = frame.time

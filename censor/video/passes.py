@@ -8,12 +8,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from censor.motion.cuts import THUMBNAIL
 from censor.motion.regions import HeldBox
 from censor.pipeline import Pipeline
 from censor.video.codecs import Encoder
 from censor.video.copying import copied_streams
-from censor.video.looking import RANGE_GAP, Looks, Progress, fingerprint
+from censor.video.looking import RANGE_GAP, Looks, Progress
 from censor.video.painting import FramePainter
 from censor.video.reading import VideoFile
 from censor.video.rules import VideoRules
@@ -115,7 +114,7 @@ def _checked(looks: Looks, frame: UprightFrame) -> UprightFrame:
         i < len(looks.pts)
         and looks.pts[i] == frame.pts
         and frame.image_size == looks.image_size
-        and looks.prints[i] == fingerprint(frame.thumbnail(THUMBNAIL))
+        and looks.prints[i] == frame.fingerprint()
     ):
         return frame
     raise InputError(

@@ -1,5 +1,6 @@
 """Decode the packets of a video's stream into frames as a viewer sees them: turned, opaque, in order of time."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -60,6 +61,14 @@ class UprightFrame:
     def rgb(self) -> NDArray[np.uint8]:
         """Return its pixels, (H, W, 3) RGB, to be written on."""
         return self.colours.to_rgb(self.frame)
+
+    def fingerprint(self) -> int:
+        """Return by what it is known again in a later reading: a damaged video may decode differently each time."""
+        try:
+            pixels = self.frame.to_ndarray()
+        except ValueError:  # a pixel format that PyAV gives no array of
+            pixels = self.rgb()
+        return zlib.crc32(memoryview(np.ascontiguousarray(pixels)))
 
     def thumbnail(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return its pixels at (width, height), RGB; for comparing frames."""
