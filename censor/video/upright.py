@@ -68,7 +68,7 @@ class UprightFrame:
             pixels = self.frame.to_ndarray()
         except ValueError:  # a pixel format that PyAV gives no array of
             pixels = self.rgb()
-        return zlib.crc32(memoryview(np.ascontiguousarray(pixels)))
+        return zlib.crc32(pixels.tobytes())
 
     def thumbnail(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return its pixels at (width, height), RGB; for comparing frames."""
