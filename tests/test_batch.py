@@ -344,6 +344,25 @@ def test_a_journal_of_nonsense_is_passed_over(finder: Finder, line: bytes) -> No
     assert finder.looks == 3
 
 
+def test_a_link_that_comes_while_it_runs_is_not_written_through(
+    finder: Finder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = censor.api.run_to_file
+    before = Path("in/x/b.png").read_bytes()
+
+    def slow(pipeline: Any, source: str, target: str, **settings: Any) -> Any:
+        report = real(pipeline, source, target, **settings)
+        if source.endswith("a.png"):
+            os.symlink("../in/x", "out/x")
+        return report
+
+    monkeypatch.setattr(censor.api, "run_to_file", slow)
+    assert run("in", "out") == 1
+    assert "a result must stay at its place; the folder of out/x/b.png leads to " in capsys.readouterr().err
+    assert Path("in/x/b.png").read_bytes() == before
+    assert files("out") == ALL[:2]
+
+
 def test_a_journal_cannot_steer_the_terminal(finder: Finder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("in", "out") == 0
     forged = [{**line, "verdict": "\x1b[2Jsafe"} for line in journal_lines()]

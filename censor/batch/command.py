@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from censor.atomic import stream_atomic
 from censor.batch.journal import JOURNAL_NAME, Journal
-from censor.batch.plan import Plan, plan_folder
-from censor.batch.run import Result, Runner, make_parents, record_of, run_items
+from censor.batch.plan import Plan, make_parents, plan_folder
+from censor.batch.run import Result, Runner, record_of, run_items
 from censor.batch.settings import settings_key
 from censor.batch.summary import Summary
 from censor.pipeline import Pipeline

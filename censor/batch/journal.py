@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from censor.batch.plan import Item
+from censor.batch.plan import Item, make_parents, strays
 from detector.errors import OutputError
 
 __all__ = ["JOURNAL_NAME", "JOURNAL_SCHEMA", "Done", "Journal", "hash_file"]
@@ -134,6 +134,17 @@ class Journal:
             return None
         return done if self._stands(done) else None
 
+    def make_place(self, item: Item) -> None:
+        """Make the folder of a result, and refuse one that a link has led elsewhere since the plan was made.
+
+        Raises:
+            OutputError: when it cannot be made, or leads elsewhere.
+        """
+        make_parents(item.target)
+        real = strays(self._root, item.target_relative)
+        if real is not None:
+            raise OutputError(f"a result must stay at its place; the folder of {item.target} leads to {real}")
+
     def place_of(self, done: Done) -> str:
         """Return the path of a result."""
         return os.path.join(self._root, *done.target.split("/"))
@@ -191,11 +202,10 @@ class Journal:
     def _stands(self, done: Done) -> bool:
         place = self.place_of(done)
         try:
-            root, folder = os.path.realpath(self._root), os.path.realpath(os.path.dirname(place))
+            if strays(self._root, done.target) is not None:
+                return False
             status = os.lstat(place)
         except (OSError, ValueError):  # ValueError: no name on this system
-            return False
-        if not os.path.join(folder, "").startswith(os.path.join(root, "")):  # by a link, or by somebody's hand
             return False
         whole = stat.S_ISREG(status.st_mode) and status.st_size == done.target_bytes
         return whole and hash_file(place) == done.target_sha256

@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from censor.imagefile import EXTENSIONS
 from censor.video.codecs import is_video_name
 from detector.cliparts import printable
-from detector.errors import UsageError
+from detector.errors import OutputError, UsageError
 from detector.folders import VIDEO, Entry, Patterns, walk
 
-__all__ = ["Item", "Plan", "check_folders", "plan_folder"]
+__all__ = ["Item", "Plan", "check_folders", "make_parents", "plan_folder", "strays"]
 
 # What a file is called whose name does not say what it is.
 SUFFIX_OF = {
@@ -162,16 +162,36 @@ def _clashes(items: tuple[Item, ...]) -> Iterator[tuple[Item, str]]:
                 yield item, f"a result must not have a folder's name; {becomes}, which is a folder; rename one"
 
 
+def make_parents(target: str) -> None:
+    """Make the folder of a result.
+
+    Raises:
+        OutputError: when it cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder of {target} must be there or be made; {error.strerror}") from error
+
+
+def strays(target: str, relative: str) -> str | None:
+    """Return where the folder of a result leads, when that is not its own place below the target; None when it is.
+
+    By a link, it may lead to the pictures themselves or to other results; by a journal's line, anywhere.
+    """
+    place = os.path.join(os.path.realpath(target), *relative.split("/")[:-1])
+    real = os.path.realpath(place)
+    return None if os.path.normcase(real) == os.path.normcase(place) else real
+
+
 def _check_places(items: tuple[Item, ...], target: str) -> None:
-    """Refuse to write through a link in the target: it may lead to the pictures themselves, or to other results."""
-    root = os.path.realpath(target)
-    for relative in {os.path.dirname(item.target_relative) for item in items}:
-        place = os.path.normpath(os.path.join(root, *relative.split("/")))
-        real = os.path.realpath(place)
-        if os.path.normcase(real) != os.path.normcase(place):
+    """Refuse to write through a link in the target."""
+    for folder, item in {os.path.dirname(item.target): item for item in items}.items():
+        real = strays(target, item.target_relative)
+        if real is not None:
             raise UsageError(
-                f"results must stay in {printable(target)}, each at its place; "
-                f"{printable(os.path.join(target, relative))} leads to {printable(real)}; remove that link"
+                f"results must stay in {printable(target)}, each at its place; {printable(folder)} leads to "
+                f"{printable(real)}; remove that link"
             )
 
 

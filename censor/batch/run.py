@@ -12,11 +12,10 @@ from censor.atomic import write_atomic
 from censor.batch.journal import Done, Journal
 from censor.batch.plan import Item
 from censor.report import SCHEMA, Report
-from detector.errors import OutputError
 from detector.folders import VIDEO
 from detector.parallel import map_in_order
 
-__all__ = ["Result", "Runner", "make_parents", "record_of", "run_items"]
+__all__ = ["Result", "Runner", "record_of", "run_items"]
 
 # Censors one file into another: source, target.
 Runner = Callable[[str, str], Report]
@@ -99,20 +98,8 @@ def record_of(result: Result) -> dict[str, Any]:
     }
 
 
-def make_parents(target: str) -> None:
-    """Make the folder of a result.
-
-    Raises:
-        OutputError: when it cannot be made.
-    """
-    try:
-        os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder of {target} must be there or be made; {error.strerror}") from error
-
-
 def _written(item: Item, journal: Journal, run: Runner) -> Result:
-    make_parents(item.target)
+    journal.make_place(item)
     report = run(item.source, item.target)
     read, written = report.sha256["in"], report.sha256["out"]
     assert read is not None  # a file has bytes
@@ -145,7 +132,7 @@ def _copied(item: Item, journal: Journal) -> Done | None:
     data = Path(place).read_bytes()
     if hashlib.sha256(data).hexdigest() != twin.target_sha256:  # altered between the check and the copy
         return None
-    make_parents(item.target)
+    journal.make_place(item)
     write_atomic(item.target, data)
     done = Done(**{**vars(twin), "source": item.relative, "target": item.target_relative})
     journal.add(done)
