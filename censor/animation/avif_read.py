@@ -50,12 +50,11 @@ class AvifAnimation(Animation):
     def __init__(
         self, name: str, data: bytes, size: tuple[int, int], timing: AvifTiming, orientation: int, limits: Limits
     ) -> None:
-        width, height = size
-        self._orientation = orientation
         super().__init__(
             name,
             data,
-            image_size=(width, height) if orientation >= 5 else (height, width),
+            size=size,
+            orientation=orientation,
             durations=tuple(Fraction(ticks, timing.timescale) for ticks in timing.ticks),
             plays=timing.plays,
             limits=limits,
@@ -72,5 +71,5 @@ class AvifAnimation(Animation):
             with decoding(self.name, self.format):
                 image.seek(i)
                 image.load()
-                frame = as_seen(image.copy(), profile, self._orientation)
+                frame = as_seen(image.copy(), profile, self.orientation)
             yield frame

@@ -150,13 +150,12 @@ class GifAnimation(Animation):
     format = "GIF"
 
     def __init__(self, name: str, data: bytes, structure: GifStructure, limits: Limits) -> None:
-        width, height = structure.size
         self._structure = structure
         repetitions = structure.repetitions
         super().__init__(
             name,
             data,
-            image_size=(height, width),
+            size=structure.size,
             durations=tuple(Fraction(frame.centiseconds, 100) for frame in structure.frames),
             # The number in the file counts the repetitions after the first time, as browsers have it.
             plays=1 if repetitions is None else FOREVER if repetitions == 0 else repetitions + 1,

@@ -184,12 +184,12 @@ class PngAnimation(Animation):
     format = "PNG"
 
     def __init__(self, name: str, data: bytes, structure: ApngStructure, limits: Limits) -> None:
-        width, height = structure.size
         self._structure = structure
         super().__init__(
             name,
             data,
-            image_size=(width, height) if structure.orientation >= 5 else (height, width),
+            size=structure.size,
+            orientation=structure.orientation,
             durations=tuple(frame.duration for frame in structure.frames),
             plays=structure.plays,
             limits=limits,
@@ -202,7 +202,7 @@ class PngAnimation(Animation):
         if structure.default_image:
             with decoding(self.name, self.format):
                 image, profile = self._decoded(structure.size, structure.default_image)
-            yield as_seen(image, profile, structure.orientation)
+            yield as_seen(image, profile, self.orientation)
         canvas = Image.new("RGBA", structure.size)
         for i, frame in enumerate(structure.frames):
             x, y, width, height = frame.box
@@ -215,7 +215,7 @@ class PngAnimation(Animation):
                 canvas.alpha_composite(pixels, (x, y))
             else:
                 canvas.paste(pixels, (x, y))
-            yield as_seen(canvas, profile, structure.orientation)
+            yield as_seen(canvas, profile, self.orientation)
             if before is not None:
                 canvas = before
             elif frame.disposal != 0:

@@ -15,6 +15,8 @@ from detector.limits import Limits
 
 __all__ = ["FOREVER", "SHORTEST", "Animation", "as_seen", "profile_of"]
 
+# From this EXIF orientation on width and height change places.
+TURNED_BY_A_QUARTER = 5
 # The number of plays of an animation that never ends.
 FOREVER = 0
 # What a frame counts for when regions are held over time: a viewer shows none for less. Browsers show a delay of less
@@ -29,7 +31,8 @@ class Animation(ABC):
         name: the path as given, or `<bytes>`, `<file>`.
         data: the whole file.
         format: Pillow's name, GIF PNG WEBP or AVIF.
-        image_size: (height, width) as a viewer sees every frame.
+        image_size: (height, width) as a viewer sees every frame; made of `size`, (width, height) as stored.
+        orientation: 1..8 as in EXIF.
         durations: how long each frame is shown, in seconds, exactly as the file says; 0 where it says so. Those of the
             frames that are shown only.
         plays: how often it is shown; `FOREVER` without an end.
@@ -47,17 +50,20 @@ class Animation(ABC):
         name: str,
         data: bytes,
         *,
-        image_size: tuple[int, int],
+        size: tuple[int, int],
         durations: tuple[Fraction, ...],
         plays: int,
         limits: Limits,
+        orientation: int = 1,
         default_image: bool = False,
         lossless: bool = True,
         timescale: int | None = None,
     ) -> None:
+        width, height = size
         self.name = name
         self.data = data
-        self.image_size = image_size
+        self.orientation = orientation
+        self.image_size = (width, height) if orientation >= TURNED_BY_A_QUARTER else (height, width)
         self.durations = durations
         self.plays = plays
         self.limits = limits

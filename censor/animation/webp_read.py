@@ -98,12 +98,11 @@ class WebpAnimation(Animation):
     format = "WEBP"
 
     def __init__(self, name: str, data: bytes, structure: WebpStructure, limits: Limits) -> None:
-        width, height = structure.size
-        self._structure = structure
         super().__init__(
             name,
             data,
-            image_size=(width, height) if structure.orientation >= 5 else (height, width),
+            size=structure.size,
+            orientation=structure.orientation,
             durations=tuple(Fraction(time, 1000) for time in structure.milliseconds),
             plays=structure.plays,
             limits=limits,
@@ -121,5 +120,5 @@ class WebpAnimation(Animation):
             with decoding(self.name, self.format):
                 image.seek(i)
                 image.load()
-                frame = as_seen(image.copy(), profile, self._structure.orientation)
+                frame = as_seen(image.copy(), profile, self.orientation)
             yield frame
