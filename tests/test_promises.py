@@ -201,7 +201,7 @@ def test_nothing_hides_under_a_low_alpha(example: Path) -> None:
     pipeline = censor.build_pipeline(model=model, second_opinion=False)
     with Image.open(example) as image:
         picture = image.convert("RGBA").resize((450, 600))
-    for alpha in (1, 15):
+    for alpha in (1, 8, 15):
         picture.putalpha(alpha)
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", compress_level=1)
