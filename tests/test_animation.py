@@ -489,6 +489,14 @@ def test_a_persons_decision_about_a_near_copy_of_a_frame_is_taken_over(tmp_path:
     assert said["frames"][0]["known"]["decision"] == "safe"
     shown = by_pillow((tmp_path / "out.png").read_bytes())[3]
     assert (shown[32:64, 32:64, :3] == 0).all()
+    bare = KnownList([KnownEntry(decided[0].pdq, "nsfw")])
+    for fallback, painted in (("none", [0] * 6), ("whole", [0, 0, 1, 1, 1, 0])):
+        parts = replace(pipeline(fallback=fallback), known=bare)
+        other = run_to_file(parts, buffer.getvalue(), tmp_path / "other.png")
+        assert isinstance(other, FramesReport)
+        assert [len(record["painted"]) for record in other.frames] == painted
+        assert (other.verdict.verdict if other.verdict else None) == "nsfw"
+        assert other.exit_code == (3 if fallback == "none" else 0)
     mask = MaskFile((json.loads(report.to_json()),))
     again = run_to_file(pipeline(grow=0.0), buffer.getvalue(), tmp_path / "again.png", mask=mask)
     assert (again.pdq, again.known) == (KnownEntry(pdq_of(np.asarray(frames[0])), "safe").pdq, None)

@@ -108,6 +108,8 @@ def known_covers(animation: Animation, looks: Looks, policy: "CensorPolicy", hol
     for i, match in enumerate(looks.matches):
         drawn = drawn_boxes(match, animation.image_size)
         new = [Cover(region, f"known {j}") for j, region in enumerate(regions_of(drawn, policy.hide))]
+        if match is not None and match.entry.decision == "nsfw" and not new and policy.hide.fallback == "whole":
+            new = [whole_cover(animation.image_size, policy.hide)]  # nobody said where
         if i < first:
             near = range(i, i + 1)
         else:
