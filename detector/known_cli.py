@@ -20,6 +20,9 @@ def known() -> None:
     says known = "trust" under [verdict]: then nothing looks at it, and nothing protects from what was pasted into it.
     A figure as high as a fifth of the picture can leave it a near copy, and hashes can be forged besides: trust only
     where nobody else puts pictures in. Mirrored, turned or cropped pictures and plain surfaces are never near copies.
+
+    Each frame of an animation, and each frame of a video that is looked at, is held against the list: one nsfw makes
+    the whole nsfw, and what was hidden in it is hidden around it; a safe one clears nothing.
     """
 
 
@@ -30,7 +33,8 @@ def known() -> None:
 def add(files: tuple[str, ...], target: str, decision: str) -> int:
     """Add pictures, or reports of `censor --json` and `--report`, to a list.
 
-    From a report an nsfw entry takes the boxes that were to be hidden; a picture alone has none.
+    From a report an nsfw entry takes the boxes that were to be hidden; a picture alone has none. The report of a moving
+    picture gives an entry for each frame, or each sampled frame of a video, in which something was to be hidden.
 
     \b
     Examples:
