@@ -130,6 +130,19 @@ def test_what_is_asked_for_is_what_is_found(exported: Path) -> None:
 
 
 @pytest.mark.slow
+def test_half_the_numbers_make_half_the_file(model: RetinaNet, exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.onnx"
+    difference = export_onnx(model, path, class_names=CLASSES, storage="float16")
+    assert 1e-5 < difference < 5e-2
+    assert path.stat().st_size < 0.6 * exported.stat().st_size
+    ours, theirs = (detector.load(str(file)).detect(pictures()[0], score_thresh=0.6) for file in (path, exported))
+    assert len(theirs) > 5
+    for one, other in ((ours, theirs), (theirs, ours)):
+        for box in one.boxes[one.scores > 0.62]:
+            assert np.abs(other.boxes - box).max(axis=1).min() < 1.0
+
+
+@pytest.mark.slow
 def test_it_loads_from_the_manifest(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = detector.load(str(exported))
     entry = replace(

@@ -102,13 +102,16 @@ def _read(source: Path, options: dict[str, Any]) -> "Imported":
 @click.option("--format", "kind", type=click.Choice(["onnx", "safetensors"]), help="What to write.  [OUT's suffix]")
 @click.option("--int8", is_flag=True, help="ONNX: 8-bit convolutions, for CPUs; needs --calibration.")
 @click.option("--calibration", metavar="FOLDER", help="Pictures to measure ranges on: some dozens, like those to come.")
-@click.option("--storage", type=click.Choice(["float32", "float16", "int8"]), help="safetensors: how numbers are kept.")
+@click.option(
+    "--storage", type=click.Choice(["float32", "float16", "int8"]), help="How numbers are kept; .onnx: not int8."
+)
 def export(weights: str, out: str, **options: Any) -> int:
     """Write WEIGHTS (.safetensors) as ONNX, and prove that it gives what torch gives; or as a smaller weight file.
 
     \b
     Examples:
       detector export weights.safetensors model.onnx
+      detector export --storage float16 weights.safetensors half-the-size.onnx
       detector export --int8 --calibration photos weights.safetensors model-int8.onnx
       detector export --storage int8 weights.safetensors small.safetensors
     """
@@ -119,17 +122,20 @@ def export(weights: str, out: str, **options: Any) -> int:
         raise UsageError(f"OUT must be another file than WEIGHTS; got {out}")
     if options["int8"] != (options["calibration"] is not None):
         raise UsageError("--int8 and --calibration FOLDER must be given together; one of them is missing")
-    if (kind == "onnx" and options["storage"]) or (kind == "safetensors" and options["int8"]):
-        raise UsageError("--int8 is for .onnx, --storage for .safetensors; take the one that belongs to OUT")
+    storage = options["storage"] or "float32"
+    if options["int8"] and (kind == "safetensors" or storage != "float32"):
+        raise UsageError("--int8 is for .onnx, without --storage; take --storage int8 for .safetensors")
+    if kind == "onnx" and storage == "int8":
+        raise UsageError("--storage int8 is for .safetensors; take --int8 --calibration FOLDER for .onnx")
     with _packages():
         if kind == "onnx":
-            _export_onnx(weights, out, options["calibration"])
+            _export_onnx(weights, out, options["calibration"], storage)
         else:
-            _export_weights(weights, out, options["storage"] or "float32")
+            _export_weights(weights, out, storage)
     return 0
 
 
-def _export_onnx(weights: str, out: str, calibration: str | None) -> None:
+def _export_onnx(weights: str, out: str, calibration: str | None, storage: str) -> None:
     import tempfile
 
     from detector.exchange.onnx_export import OPSET, export_onnx, quantize_int8
@@ -141,7 +147,7 @@ def _export_onnx(weights: str, out: str, calibration: str | None) -> None:
     kept = {"weights_sha256": info.sha256, **{key: str(value) for key, value in info.metadata.items()}}
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.onnx" if calibration else target
-        difference = export_onnx(load_weights(weights), plain, class_names=info.classes, metadata=kept)
+        difference = export_onnx(load_weights(weights), plain, class_names=info.classes, metadata=kept, storage=storage)
         click.echo(f"{out}: opset {OPSET}, differs from torch by at most {difference:.1g}")
         if calibration:
             mean, worst = quantize_int8(plain, target, images)
