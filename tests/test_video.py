@@ -176,7 +176,8 @@ def test_colour_tags_are_kept(tmp_path: Path) -> None:
             picture.pts = i
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
-    _ = censored(file.getvalue(), tmp_path / "o.mp4")
+    report, _, _ = censored(file.getvalue(), tmp_path / "o.mp4")
+    assert "the video is HDR and was looked at without tone mapping" in report.notes[0]
     with av.open(str(tmp_path / "o.mp4")) as container:
         frame = next(container.decode(video=0))
     assert (frame.colorspace, frame.color_range, frame.color_trc, frame.color_primaries) == (9, 1, 16, 9)

@@ -363,3 +363,20 @@ def test_a_codec_header_that_is_not_understood_is_refused(tmp_path: Path) -> Non
     with pytest.raises((OutputError, InputError)):
         run_video(video_pipeline(), broken, tmp_path / "o.mkv")
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_an_edit_list_hides_are_in_the_file_no_more(tmp_path: Path) -> None:
+    """They stand in the source before its beginning, and players do not show them."""
+
+    def draw(time: float) -> np.ndarray:
+        return np.full((*SIZE, 3), (255, 0, 0) if time < 0 else (90, 90, 90), np.uint8)
+
+    data = clip(draw=draw, pts=[i * 3000 for i in range(-6, 6)])
+    with av.open(io.BytesIO(data), options={"advanced_editlist": "0"}) as container:
+        everything = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert any((frame[..., 0] > 200).all() for frame in everything)
+    run_video(video_pipeline(), data, tmp_path / "o.mp4")
+    with av.open(str(tmp_path / "o.mp4"), options={"advanced_editlist": "0", "ignore_editlist": "1"}) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == len(read_frames(data)[1])
+    assert max(int(frame.max()) for frame in frames) < 120

@@ -12,6 +12,7 @@ __all__ = ["Colours", "has_alpha"]
 UNSPECIFIED = 2
 BT709, BT601 = 1, 6
 LIMITED, FULL = 1, 2
+HDR = (16, 18)  # transfers PQ and HLG
 # Matrices that swscale knows, by the code of the standard, and its own number for them.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 # Videos of this height and more use BT.709 where they do not say, lower ones BT.601.
@@ -36,6 +37,11 @@ class Colours:
     matrix: int
     full: bool
     tags: tuple[int, int, int, int]
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether its numbers mean light beyond what is looked at here as sRGB: PQ or HLG."""
+        return self.tags[2] in HDR
 
     @classmethod
     def of(cls, frame: Any) -> "Colours":

@@ -39,6 +39,7 @@ ROUNDS = 2
 THUMBNAILS = 12
 # A last frame may stand still for a while; missing is what is longer than this share of the video.
 MISSING = 0.1
+HDR_NOTE = "the video is HDR and was looked at without tone mapping, paler than it is shown: what is dark may be missed"
 _CHUNK = 1 << 20
 
 
@@ -278,6 +279,7 @@ def _report(
         notes=(
             *(f"left out: {what}" for what in facts.left_out),
             *_cut_off(facts, looks, seconds),
+            *((HDR_NOTE,) if looks.hdr else ()),
         ),
         pdq=looks.pdq,
         known=min(

@@ -75,6 +75,7 @@ class Looks:
         ranges: where the classes were found, by their thresholds.
         best: the highest score of each class.
         stopped: whether it ended at the first hit.
+        hdr: whether its frames have more light than a detector knows; they were looked at as they are.
         skipped: frames that are shown for no time, left out.
         pdq: the perceptual hash of the frame of the highest score, the first among equals.
         samples: the hashes of some looks, for the report.
@@ -88,6 +89,7 @@ class Looks:
     ranges: list[Range] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
+    hdr: bool = False
     skipped: int = 0
     pdq: Pdq | None = None
     samples: Samples = field(default_factory=Samples)
@@ -240,7 +242,8 @@ def look_through(
         looked = False
         for frame in file.frames(container, stream):
             if looker is None:
-                looker = _Looker(pipeline, file.name, limits, Looks(stream.time_base, frame.image_size))
+                looks = Looks(stream.time_base, frame.image_size, hdr=frame.colours.is_hdr)
+                looker = _Looker(pipeline, file.name, limits, looks)
             small = frame.thumbnail(THUMBNAIL)
             cut = cuts.is_cut(small)
             looker.looks.add_frame(frame.pts, frame.fingerprint(), cut=cut)
