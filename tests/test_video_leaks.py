@@ -380,3 +380,12 @@ def test_frames_that_an_edit_list_hides_are_in_the_file_no_more(tmp_path: Path) 
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == len(read_frames(data)[1])
     assert max(int(frame.max()) for frame in frames) < 120
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_frames_that_are_shown_for_no_time_are_left_out_and_said(tmp_path: Path, suffix: str) -> None:
+    """Two of these begin in the same millisecond, and a Matroska file counts in such."""
+    data = clip([PART], pts=[0, 3000, 3010, 6000, 9000], container="matroska", codec="ffv1", pixel_format="yuv444p")
+    report = run_video(video_pipeline(), data, tmp_path / f"o{suffix}")
+    assert "frames that are shown for no time were left out: 1" in report.notes
+    assert len(read_frames(tmp_path / f"o{suffix}")[1]) == 4

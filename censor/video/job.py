@@ -310,7 +310,7 @@ def _notes(looks: Looks, plan: Plan, rules: VideoRules) -> list[str]:
             f"{looks.looked} of {len(looks.pts)} frames were looked at: between looks, what moves fast may show"
         )
     if looks.skipped:
-        notes.append(f"{looks.skipped} frames that are shown for no time were left out")
+        notes.append(f"frames that are shown for no time were left out: {looks.skipped}")
     if plan.opaque:
         notes.append("something was found in the mosaic or blur: opaque boxes were used instead")
     return notes

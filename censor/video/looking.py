@@ -240,7 +240,8 @@ def look_through(
         last_look: Fraction | None = None
         frame: UprightFrame | None = None
         looked = False
-        for frame in file.frames(container, stream):
+        upright = file.upright(stream)
+        for frame in file.frames(container, stream, upright):
             if looker is None:
                 looks = Looks(stream.time_base, frame.image_size, hdr=frame.colours.is_hdr)
                 looker = _Looker(pipeline, file.name, limits, looks)
@@ -260,6 +261,7 @@ def look_through(
         if not looked:
             looker.add(frame)
         looker.flush()
+        looker.looks.skipped = upright.skipped
         return looker.looks
 
 

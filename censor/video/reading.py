@@ -180,9 +180,9 @@ class VideoFile:
         """Return what turns decoded frames of the stream into upright ones, in order."""
         return Upright(self.name, stream, self._limits, self._max_frames, self._max_seconds)
 
-    def frames(self, container: Any, stream: Any) -> Iterator[UprightFrame]:
-        """Yield the upright frames of one stream in order of time."""
-        upright = self.upright(stream)
+    def frames(self, container: Any, stream: Any, upright: Upright | None = None) -> Iterator[UprightFrame]:
+        """Yield the upright frames of one stream in order of time; `upright` counts them for whoever gives it."""
+        upright = upright or self.upright(stream)
         for packet in self.packets(container, stream):
             yield from upright.take(packet)
         if not upright.count:
