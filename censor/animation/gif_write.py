@@ -94,9 +94,10 @@ def indexed(image: Image.Image, clear: Image.Image | None, hidden: Image.Image) 
     inside = shown & (np.asarray(hidden) != 0)
     if _count(pixels[shown]) > room:
         kept = np.unique(_numbers(pixels[shown & ~inside]))
-        if len(kept) > room:
+        left = room - len(kept)
+        if left < min(FEWEST, _count(pixels[inside])):
             return _nearest(image, clear, room)
-        pixels[inside] = _fewer(pixels[inside], kept, room - len(kept))
+        pixels[inside] = _fewer(pixels[inside], left)
     numbers = _numbers(pixels)
     colours = np.unique(numbers[shown])
     result = Image.fromarray(_places(numbers, colours))
@@ -117,15 +118,11 @@ def _nearest(image: Image.Image, clear: Image.Image | None, room: int) -> Image.
     return result
 
 
-def _fewer(pixels: NDArray[np.uint8], kept: NDArray[np.uint32], left: int) -> NDArray[np.uint8]:
-    """Return (N, 3) pixels in at most `left` colours of their own, or, where these are too few, in those kept."""
-    row = Image.fromarray(pixels[None])
-    if left >= FEWEST:
-        return np.asarray(row.quantize(left).convert("RGB")).reshape(-1, 3)
-    palette = Image.new("P", (1, 1))
-    # Repeated to the full length: what is missing would count as black.
-    palette.putpalette(np.resize(np.frombuffer(_palette(kept)[: 3 * len(kept)], np.uint8), 3 * COLOURS).tobytes())
-    return np.asarray(row.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB")).reshape(-1, 3)
+def _fewer(pixels: NDArray[np.uint8], left: int) -> NDArray[np.uint8]:
+    """Return (N, 3) pixels in at most `left` colours of their own."""
+    if _count(pixels) <= left:
+        return pixels
+    return np.asarray(Image.fromarray(pixels[None]).quantize(left).convert("RGB")).reshape(-1, 3)
 
 
 def _numbers(pixels: NDArray[np.uint8]) -> NDArray[np.uint32]:
