@@ -81,9 +81,23 @@ class LineCopy:
         self.pixels = np.asarray(image if size == image.size else image.resize(size, Image.Resampling.NEAREST))
         self._scale = (image.height / size[1], image.width / size[0])
         self.whole = Area((0, size[1]), (0, size[0]))
+        # Borders, margins, gutters and pieces are found one after the other, mostly in the same area.
+        self._lines: dict[tuple[Area, Axis], Lines] = {}
+        self._flat: dict[tuple[Area, Axis], NDArray[np.bool_]] = {}
 
     def lines(self, area: Area, axis: Axis) -> Lines:
         """Return (n, 3, SAMPLES): every line of an area along an axis, seen at a few places."""
+        if (area, axis) not in self._lines:
+            self._lines[area, axis] = self._pick(area, axis)
+        return self._lines[area, axis]
+
+    def flat(self, area: Area, axis: Axis) -> NDArray[np.bool_]:
+        """Return (n,) whether each of these lines shows one colour."""
+        if (area, axis) not in self._flat:
+            self._flat[area, axis] = _flat(self.lines(area, axis))
+        return self._flat[area, axis]
+
+    def _pick(self, area: Area, axis: Axis) -> Lines:
         (top, bottom), (left, right) = area.rows, area.columns
         if axis:
             picked = np.linspace(top, bottom - 1, SAMPLES).astype(np.int64)
@@ -113,13 +127,9 @@ def _same(colours: Colours, others: Colours) -> NDArray[np.bool_]:
     return same
 
 
-def _flat_before(lines: Lines) -> int:
+def _first_not(flat: NDArray[np.bool_]) -> int:
     """Return how many lines from the first on are flat."""
-    for count in (1, len(lines)):  # most pictures have no border: one line tells
-        flat = _flat(lines[:count])
-        if not flat.all():
-            return int(np.argmin(flat))
-    return len(lines)
+    return len(flat) if flat.all() else int(np.argmin(flat))
 
 
 def _drawn_until(lines: Lines, at: int, colour: Colours) -> int | None:
@@ -134,9 +144,9 @@ def _drawn_until(lines: Lines, at: int, colour: Colours) -> int | None:
     return at + int(other[0]) if len(other) else None
 
 
-def _ring(lines: Lines) -> int:
+def _ring(lines: Lines, flat: NDArray[np.bool_]) -> int:
     """Return how many lines from the first on are one border: flat, of one colour, ending as if drawn."""
-    count = _flat_before(lines)
+    count = _first_not(flat)
     if not count:
         return 0
     colours = lines[:count].mean(axis=2, dtype=np.float32)
@@ -150,9 +160,9 @@ def without_border(copy: LineCopy, area: Area) -> Area:
     for _ in range(MAX_BORDERS):
         before = area
         for axis in AXES:
-            lines = copy.lines(area, axis)
+            lines, flat = copy.lines(area, axis), copy.flat(area, axis)
             start, end = area.span(axis)
-            start, end = start + _ring(lines), end - _ring(lines[::-1])
+            start, end = start + _ring(lines, flat), end - _ring(lines[::-1], flat[::-1])
             if start < end:
                 area = area.having(axis, (start, end))
         if area == before:
@@ -166,9 +176,9 @@ def trimmed(copy: LineCopy, area: Area) -> Area | None:
         before = area
         flat_axes = 0
         for axis in AXES:
-            lines = copy.lines(area, axis)
+            flat = copy.flat(area, axis)
             start, end = area.span(axis)
-            start, end = start + _flat_before(lines), end - _flat_before(lines[::-1])
+            start, end = start + _first_not(flat), end - _first_not(flat[::-1])
             if start < end:
                 area = area.having(axis, (start, end))
             else:  # what is there is too narrow to be seen on lines of this axis
@@ -191,7 +201,7 @@ def between_gutters(copy: LineCopy, area: Area, axis: Axis) -> tuple[Span, ...]:
     start, end = area.span(axis)
     lines = copy.lines(area, axis)
     kept = np.ones(len(lines), dtype=np.bool_)
-    for first, last in _runs(_flat(lines), 0):
+    for first, last in _runs(copy.flat(area, axis), 0):
         colours = lines[first:last].mean(axis=2, dtype=np.float32)
         changes = (np.flatnonzero(~_same(colours[1:], colours[:-1])) + 1).tolist()
         for a, b in zip([0, *changes], [*changes, last - first], strict=True):
@@ -244,7 +254,7 @@ def pieces(copy: LineCopy, area: Area, cuts: int = MAX_CUTS) -> list[Area]:
     for axis in AXES if cuts else ():
         start, _ = content.span(axis)
         lines = copy.lines(content, axis)
-        parts = list(_runs(~_flat(lines), start))
+        parts = list(_runs(~copy.flat(content, axis), start))
         for seam in _seams(lines):
             parts = [half for part in parts for half in _split(part, start + seam)]
         if len(parts) > 1:
