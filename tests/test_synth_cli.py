@@ -377,3 +377,4 @@ def test_a_training_set_knows_only_the_classes_of_the_network():
 
 def test_the_config_that_is_shipped_says_the_defaults():
     assert read_settings(ROOT / "configs" / "synth.toml") == SceneSettings()
+    assert read_settings(ROOT / "configs" / "synth_bare.toml").dress[0] == 0.72
