@@ -130,6 +130,13 @@ def test_what_is_asked_for_is_what_is_found(exported: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_file_does_not_say_where_it_was_made(exported: Path) -> None:
+    content = exported.read_bytes()
+    assert b".py" not in content
+    assert str(Path(onnx_export.__file__).parent).encode() not in content
+
+
+@pytest.mark.slow
 def test_half_the_numbers_make_half_the_file(model: RetinaNet, exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
     difference = export_onnx(model, path, class_names=CLASSES, storage="float16")

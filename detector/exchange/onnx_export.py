@@ -152,8 +152,16 @@ def _convert(network: nn.Module, header: OnnxHeader) -> Any:
     written = {entry.version for entry in proto.opset_import if entry.domain == ""}
     if written != {OPSET}:
         raise ModelError(f"the exporter must write opset {OPSET}; it wrote {written}; upgrade torch and onnxscript")
+    _forget_where(proto.graph)
     onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(header.to_dict())})
     return proto
+
+
+def _forget_where(graph: Any) -> None:
+    """Drop the exporter's stack traces: they tell strangers the paths of the machine that exported."""
+    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def _halve(graph: Any) -> None:
