@@ -183,6 +183,8 @@ def test_what_a_run_says_and_writes(tmp_path: Path) -> None:
     weight = "head.regression_head.conv.0.0.weight"
     assert not torch.equal(average[f"ema/{weight}"], start[weight]), "the average moves"
     assert not torch.equal(average[f"ema/{weight}"], average[f"model/{weight}"]), "and trails"
+    assert str(tmp_path).encode() not in (out / LAST).read_bytes(), "a weight file does not say where it was made"
+    assert b'"out": "run"' in (out / LAST).read_bytes().replace(b'\\"', b'"')
     with safe_open(out / LAST, framework="pt") as weights:
         for name in weights.keys():  # noqa: SIM118 - not a dict
             assert torch.equal(weights.get_tensor(name), average[f"ema/{name}"]), "the average is what is saved"

@@ -143,8 +143,7 @@ class ClassifierRun(Loop):
 
     def write_weights(self, path: Path) -> None:
         """Write the judged weights."""
-        metadata = {"step": self.step, "metrics": self.figures, "recipe": self.config.to_dict()["train"]}
-        save_classifier(path, self.engine.judged, metadata=metadata)
+        save_classifier(path, self.engine.judged, metadata=self.making())
 
 
 def _split_record(data: FolderData, folder: Path) -> bytes:

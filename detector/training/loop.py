@@ -151,6 +151,13 @@ class Loop(ABC):
                 begun, done = time.perf_counter(), self.step  # what was not training does not count as such
         return shown
 
+    def making(self) -> dict[str, Any]:
+        """Return what a weight file says of its making; of paths only the last part, since such files are passed on."""
+        recipe = dict(self.table["train"])
+        for name in ("out", "init"):
+            recipe[name] = Path(recipe[name]).name
+        return {"step": self.step, "metrics": self.figures, "recipe": recipe}
+
     def _due(self, every: int, last: int) -> bool:
         return self.step % (every or self.each_epoch) == 0 or self.step == last
 

@@ -100,12 +100,7 @@ class Run(Loop):
 
     def write_weights(self, path: Path) -> None:
         """Write the judged weights."""
-        metadata = {
-            "step": self.step,
-            "metrics": self.figures,
-            "recipe": self.config.to_dict()["train"],
-            "classes": list(self.config.data.classes),
-        }
+        metadata = {**self.making(), "classes": list(self.config.data.classes)}
         save_weights(path, self.engine.judged, config=self.config.model, metadata=metadata)
 
 
