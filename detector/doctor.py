@@ -76,14 +76,16 @@ def _devices() -> list[Check]:
 
 
 def _models() -> list[Check]:
-    from detector.models import list_models
+    from detector.models import DEFAULT_MODEL, list_models
 
     checks = []
-    for entry in list_models():
+    entries = list_models()
+    for entry in entries:
         detail = entry.licence if entry.installed else f"not installed: {entry.install}"
         checks.append(Check(f"model {entry.name}", "ok" if entry.installed else "missing", detail))
-    if not any(entry.installed for entry in list_models() if entry.task == "detect"):
-        checks.append(Check("main job", "broken", "no detector is installed: nothing can be looked at"))
+    if not any(entry.installed for entry in entries if entry.name == DEFAULT_MODEL):
+        detail = f"{DEFAULT_MODEL}, the default detector, is not installed: without --model nothing can be looked at"
+        checks.append(Check("main job", "broken", detail))
     return checks
 
 

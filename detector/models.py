@@ -196,6 +196,21 @@ def _retinanet() -> "type[RetinaNetPredictor]":
     return RetinaNetPredictor
 
 
+def _check_default() -> None:
+    """Refuse to go on without the default detector, naming what else could be taken: never in silence.
+
+    Raises:
+        ModelError: when it is not installed.
+    """
+    entry = find_model(DEFAULT_MODEL, task="detect")
+    others = [one.name for one in list_models() if one.task == "detect" and one.installed]
+    if not entry.installed:
+        or_else = f"; or name a weaker one that is here: --model {' or '.join(others)}" if others else ""
+        raise ModelError(
+            f"the default detector, {entry.name}, must be installed; it is not; type: {entry.install}{or_else}"
+        )
+
+
 def load(name: str | None = None, *, device: str = "cpu", threads: int | None = None) -> Predictor:
     """Load a detector.
 
@@ -224,6 +239,8 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
         from detector.exchange.onnx_predictor import OnnxRetinaNet
 
         return OnnxRetinaNet.from_file(name, device=device, threads=threads)
+    if name is None:
+        _check_default()
     entry = find_model(DEFAULT_MODEL if name is None else name, task="detect")
     if entry.engine == "nudenet-onnx":
         from detector.nudenet import NudeNet

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from detector.classes import ALL_CLASSES
+from detector.classes import ALL_CLASSES, CLASSES
 from detector.errors import DeviceError, ModelError, UsageError
 from detector.models import DEFAULT_MODEL, ModelEntry, find_model, list_models, load, read_weights
 from detector.nudenet import LONG_SIDE, STRIDE, NudeNet
@@ -34,8 +34,11 @@ def weights(entry: ModelEntry) -> bytes:
 
 def test_manifest_says_where_everything_comes_from() -> None:
     entries = {entry.name: entry for entry in list_models()}
-    assert set(entries) == {"nudenet-320n", "open-nsfw"}
-    nudenet, opinion = entries["nudenet-320n"], entries["open-nsfw"]
+    assert set(entries) == {"nudenet-320n", "retinanet-thin", "open-nsfw"}
+    nudenet, ours, opinion = entries["nudenet-320n"], entries["retinanet-thin"], entries["open-nsfw"]
+    assert ours.installed, "it comes with the package"
+    assert "Apache-2.0" in ours.licence
+    assert "BSD-2-Clause" in ours.licence
     assert "AGPL-3.0" in nudenet.licence
     assert "BSD-2-Clause" in opinion.licence
     assert sorted(nudenet.classes) == sorted(ALL_CLASSES)
@@ -79,9 +82,35 @@ def test_unknown_model_names_the_nearest() -> None:
 
 def test_missing_package_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert [entry.installed for entry in list_models()] == [False, False]
-    with pytest.raises(ModelError, match=r"type: pip install nudenet==3\.4\.2"):
+    assert [entry.name for entry in list_models() if entry.installed] == ["retinanet-thin"]
+    with pytest.raises(ModelError, match=r"type: pip install nudenet==3\.4\.2; or .* --model retinanet-thin"):
         load()
+    with pytest.raises(ModelError, match=r"the model nudenet-320n needs .* type: pip install nudenet==3\.4\.2"):
+        load("nudenet-320n")
+
+
+def test_the_detector_that_comes_with_the_package_finds_mannequins() -> None:
+    """On the base install alone: ONNX Runtime, no torch, nothing AGPL."""
+    folder = Path(__file__).resolve().parent / "data" / "mannequins"
+    truth = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    model = load("retinanet-thin", threads=1)
+    assert model.class_names == CLASSES
+    found = total = 0
+    for image in truth["images"]:
+        boxes = model.detect(str(folder / image["file_name"]), score_thresh=0.25)
+        for part in truth["annotations"]:
+            if part["image_id"] != image["id"] or part["iscrowd"]:
+                continue
+            x, y, width, height = part["bbox"]
+            middle = (x + width / 2, y + height / 2)
+            total += 1
+            found += any(
+                name == names[part["category_id"]] and a <= middle[0] <= c and b <= middle[1] <= d
+                for name, (a, b, c, d) in zip(boxes.names, boxes.boxes, strict=True)
+            )
+    assert total == 42
+    assert found >= 24
 
 
 def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
