@@ -205,7 +205,7 @@ def _check_default() -> None:
     entry = find_model(DEFAULT_MODEL, task="detect")
     others = [one.name for one in list_models() if one.task == "detect" and one.installed]
     if not entry.installed:
-        or_else = f"; or name a weaker one that is here: --model {' or '.join(others)}" if others else ""
+        or_else = f"; or name one that is here: --model {' or '.join(others)}" if others else ""
         raise ModelError(
             f"the default detector, {entry.name}, must be installed; it is not; type: {entry.install}{or_else}"
         )
