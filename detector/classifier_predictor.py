@@ -13,11 +13,11 @@ from detector.classifier import Classifier, normalise
 from detector.classifier_pixels import squares
 from detector.classifier_weights import parse_classifier
 from detector.errors import ModelError
+from detector.models import read_bytes
 from detector.onnx_session import default_threads
 from detector.parallel import map_in_order
 from detector.picture import Picture
 from detector.torch_device import check_threads, choose_device
-from detector.weight_file import read_bytes
 
 __all__ = ["ClassifierPredictor"]
 

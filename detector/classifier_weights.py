@@ -17,7 +17,8 @@ from detector.classifier import Classifier, build_classifier, from_torchvision_c
 from detector.classifier_config import ClassifierConfig, classifier_config_from_dict, classifier_config_to_dict
 from detector.errors import ModelError, UsageError
 from detector.exchange.state_dicts import read_state
-from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack
+from detector.models import read_bytes
+from detector.weight_file import check_tensors, float_state, pack, read_file_header, unpack
 
 __all__ = ["ClassifierInfo", "load_classifier", "parse_classifier", "read_start", "save_classifier", "start_from"]
 

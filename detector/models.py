@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,9 +15,19 @@ from detector.nearest import nearest
 from detector.paths import weights_dir
 
 if TYPE_CHECKING:
+    from detector.exchange.onnx_predictor import OnnxRetinaNet
     from detector.retinanet_predictor import RetinaNetPredictor
 
-__all__ = ["DEFAULT_MODEL", "ModelEntry", "Predictor", "find_model", "list_models", "load", "read_weights"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "ModelEntry",
+    "Predictor",
+    "find_model",
+    "list_models",
+    "load",
+    "read_bytes",
+    "read_weights",
+]
 
 DEFAULT_MODEL = "nudenet-320n"
 
@@ -153,6 +164,18 @@ def find_model(name: str, *, task: str) -> ModelEntry:
     return entries[name]
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return a weight file's bytes.
+
+    Raises:
+        ModelError: when it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
+
+
 def read_weights(entry: ModelEntry) -> bytes:
     """Return a model's weight file, checked against the manifest.
 
@@ -167,10 +190,7 @@ def read_weights(entry: ModelEntry) -> bytes:
         raise ModelError(
             f"the model {entry.name} needs {entry.file} from {holder}; it is not installed; type: {entry.install}"
         )
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
+    data = read_bytes(path)
     digest = hashlib.sha256(data).hexdigest()
     if len(data) != entry.bytes or digest != entry.sha256:
         raise ModelError(
@@ -196,19 +216,27 @@ def _retinanet() -> "type[RetinaNetPredictor]":
     return RetinaNetPredictor
 
 
-def _check_default() -> None:
-    """Refuse to go on without the default detector, naming what else could be taken: never in silence.
+def _no_default(entry: ModelEntry) -> ModelError:
+    """Return what to say without the default detector: what else could be taken, since nothing is in silence."""
+    others = [one.name for one in list_models() if one.task == "detect" and one.installed]
+    or_else = f"; or name one that is here: --model {' or '.join(others)}" if others else ""
+    return ModelError(
+        f"the default detector, {entry.name}, must be installed; it is not; type: {entry.install}{or_else}"
+    )
+
+
+def _from_entry(
+    kind: "type[RetinaNetPredictor] | type[OnnxRetinaNet]", entry: ModelEntry, device: str, threads: int | None
+) -> Predictor:
+    """Load a RetinaNet of the manifest.
 
     Raises:
-        ModelError: when it is not installed.
+        ModelError: when the manifest names other classes than the file, besides what the constructor raises.
     """
-    entry = find_model(DEFAULT_MODEL, task="detect")
-    others = [one.name for one in list_models() if one.task == "detect" and one.installed]
-    if not entry.installed:
-        or_else = f"; or name one that is here: --model {' or '.join(others)}" if others else ""
-        raise ModelError(
-            f"the default detector, {entry.name}, must be installed; it is not; type: {entry.install}{or_else}"
-        )
+    predictor = kind(read_weights(entry), name=entry.name, device=device, threads=threads)
+    if predictor.file_classes != entry.classes:
+        raise ModelError(f"{entry.name} must have the classes {entry.classes}; its file says {predictor.file_classes}")
+    return predictor
 
 
 def load(name: str | None = None, *, device: str = "cpu", threads: int | None = None) -> Predictor:
@@ -239,19 +267,19 @@ def load(name: str | None = None, *, device: str = "cpu", threads: int | None = 
         from detector.exchange.onnx_predictor import OnnxRetinaNet
 
         return OnnxRetinaNet.from_file(name, device=device, threads=threads)
-    if name is None:
-        _check_default()
     entry = find_model(DEFAULT_MODEL if name is None else name, task="detect")
+    if name is None and not entry.installed:
+        raise _no_default(entry)
     if entry.engine == "nudenet-onnx":
         from detector.nudenet import NudeNet
 
         return NudeNet(entry, read_weights(entry), device=device, threads=threads)
     if entry.engine == "retinanet":
-        return _retinanet().from_entry(entry, read_weights(entry), device=device, threads=threads)
+        return _from_entry(_retinanet(), entry, device, threads)
     if entry.engine == "retinanet-onnx":
         from detector.exchange.onnx_predictor import OnnxRetinaNet
 
-        return OnnxRetinaNet.from_entry(entry, read_weights(entry), device=device, threads=threads)
+        return _from_entry(OnnxRetinaNet, entry, device, threads)
     raise ModelError(
         f"the engine of a detector must be nudenet-onnx, retinanet or retinanet-onnx; {entry.name} needs "
         f"{entry.engine!r}; upgrade retina-censor"

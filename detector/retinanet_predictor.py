@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from detector.classes import ALL_CLASSES
-from detector.errors import ModelError, UsageError
+from detector.errors import UsageError
 from detector.jpeg_device import decode_prepared, is_plain_jpeg
-from detector.models import ModelEntry
+from detector.models import read_bytes
 from detector.onnx_session import default_threads
 from detector.parallel import map_in_order
 from detector.picture import Picture
@@ -55,6 +55,7 @@ class RetinaNetPredictor(ViewPredictor[Prepared[Any]]):
         class_names: what the labels of its detections mean: the six first, then the others it has.
         device: where it runs.
         sha256: of the weight file.
+        file_classes: the same in the order of the network's outputs, as the weight file says.
         info: what the weight file says of itself.
 
     Raises:
@@ -83,8 +84,9 @@ class RetinaNetPredictor(ViewPredictor[Prepared[Any]]):
         if threads is not None and device == "cpu":
             torch.set_num_threads(threads)
         # In the order that every report uses, whatever order it was trained in.
-        class_names = tuple(known for known in ALL_CLASSES if known in self.info.classes)
-        self._rows = np.array([self.info.classes.index(known) for known in class_names], dtype=np.int64)
+        self.file_classes = self.info.classes
+        class_names = tuple(known for known in ALL_CLASSES if known in self.file_classes)
+        self._rows = np.array([self.file_classes.index(known) for known in class_names], dtype=np.int64)
         self._label_of_row = np.argsort(self._rows)
         on_gpu = device == "cuda"
         super().__init__(
@@ -105,25 +107,7 @@ class RetinaNetPredictor(ViewPredictor[Prepared[Any]]):
         Raises:
             ModelError: when it cannot be read, besides what the constructor raises.
         """
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
-        return cls(data, name=Path(path).stem, device=device, **settings)
-
-    @classmethod
-    def from_entry(cls, entry: ModelEntry, weights: bytes, *, device: str = "cpu", **settings: Any) -> Self:
-        """Load a model of the manifest from its file's bytes, which `read_weights` has checked.
-
-        Raises:
-            ModelError: when the manifest names other classes than the file, besides what the constructor raises.
-        """
-        predictor = cls(weights, name=entry.name, device=device, **settings)
-        if predictor.info.classes != entry.classes:
-            raise ModelError(
-                f"{entry.name} must have the classes {entry.classes}; its file says {predictor.info.classes}"
-            )
-        return predictor
+        return cls(read_bytes(path), name=Path(path).stem, device=device, **settings)
 
     def _prepare(self, view: NDArray[np.uint8]) -> Prepared[Any]:
         return prepare(view, self._preprocessing)

@@ -10,7 +10,7 @@ import numpy as np
 
 from detector.classes import NSFW_CLASSES
 from detector.errors import ModelError, UsageError
-from detector.models import ONNX_SUFFIX, WEIGHTS_SUFFIX, Predictor, find_model, list_models, load
+from detector.models import ONNX_SUFFIX, WEIGHTS_SUFFIX, Predictor, find_model, list_models, load, read_bytes
 from detector.nearest import nearest
 from detector.policy import load_policy
 
@@ -207,7 +207,7 @@ def _from_file(path: str, device: str, threads: int | None) -> Scorer:
 def _holds_classifier(path: str) -> bool:
     """Whether the file says so itself; where it cannot be read the detector's loader says what is wrong."""
     try:
-        from detector.weight_file import read_bytes, read_file_header
+        from detector.weight_file import read_file_header
     except ImportError:  # no torch: the loader says what to install
         return False
     try:

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -24,7 +22,6 @@ __all__ = [
     "check_tensors",
     "float_state",
     "pack",
-    "read_bytes",
     "read_file_header",
     "unpack",
 ]
@@ -97,18 +94,6 @@ def pack(
     }
     data: bytes = safetensors.torch.save(quantise(state, storage), metadata=header)
     return data
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return a weight file's bytes.
-
-    Raises:
-        ModelError: when it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
 
 
 def _strings(data: bytes, name: str) -> dict[str, str]:

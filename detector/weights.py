@@ -11,9 +11,10 @@ import torch
 from detector.atomic import write_atomic
 from detector.classes import CLASSES, canonical_class
 from detector.errors import ModelError, UsageError
+from detector.models import read_bytes
 from detector.retinanet import RetinaNet, build_retinanet
 from detector.retinanet_config import ModelConfig, model_config_from_dict, model_config_to_dict
-from detector.weight_file import check_tensors, float_state, pack, read_bytes, read_file_header, unpack
+from detector.weight_file import check_tensors, float_state, pack, read_file_header, unpack
 
 __all__ = ["WeightsInfo", "load_weights", "parse_weights", "read_weights_info", "save_weights"]
 

@@ -19,12 +19,12 @@ from detector.exchange.onnx_export import export_onnx, quantize_int8
 from detector.exchange.onnx_format import OnnxHeader
 from detector.exchange.onnx_maths import anchors_array, decode_array
 from detector.exchange.onnx_predictor import OnnxRetinaNet
-from detector.models import list_models
 from detector.preprocess import network_input, prepare
 from detector.retinanet import RetinaNet, build_retinanet
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config, torchvision_config
 from detector.retinanet_postprocess import postprocess
 from detector.weights import save_weights
+from tests.manifest_entries import entry_of
 
 SMALL = ModelConfig(backbone="resnet18", fpn_channels=32, preprocessing=Preprocessing(long_side=128, multiple=64))
 # Logits differ by some 1e-5 between the two; a score by a quarter of that, a box of 100 px by 1e-3 px.
@@ -152,16 +152,8 @@ def test_half_the_numbers_make_half_the_file(model: RetinaNet, exported: Path, t
 @pytest.mark.slow
 def test_it_loads_from_the_manifest(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_path = detector.load(str(exported))
-    entry = replace(
-        list_models()[0],
-        name="small-onnx",
-        engine="retinanet-onnx",
-        package=None,
-        file=exported.name,
-        sha256=by_path.sha256,
-        bytes=exported.stat().st_size,
-        classes=CLASSES,
-    )
+    entry = entry_of(exported, name="small-onnx", engine="retinanet-onnx")
+    assert entry.sha256 == by_path.sha256
     monkeypatch.setattr(
         "detector.models.list_models", lambda: [entry, replace(entry, name="wrong", classes=("BELLY",))]
     )

@@ -18,13 +18,14 @@ from detector.boxes import box_iou
 from detector.classes import CLASSES
 from detector.detections import Detections
 from detector.errors import DeviceError, InputError, ModelError, UsageError
-from detector.models import ModelEntry, list_models
+from detector.models import ModelEntry
 from detector.normalise import Normalisation
 from detector.preprocess import fit_inside, prepare
 from detector.retinanet import build_retinanet
 from detector.retinanet_config import ModelConfig, Preprocessing, keras_retinanet_config
 from detector.retinanet_predictor import RetinaNetPredictor
 from detector.weights import load_weights, save_weights
+from tests.manifest_entries import entry_of
 
 CONFIG = ModelConfig(backbone="resnet18", fpn_channels=32, preprocessing=Preprocessing(long_side=128, multiple=64))
 SIZES = [(96, 128), (128, 96), (10, 20_000), (20_000, 10), (1, 1), (50, 50), (300, 400)]
@@ -292,16 +293,7 @@ def test_it_loads_by_path_and_from_the_manifest(
     data = weights.read_bytes()
     assert (by_path.name, by_path.device, by_path.class_names) == ("lively", "cpu", CLASSES)
     assert by_path.sha256 == hashlib.sha256(data).hexdigest()
-    entry = replace(
-        list_models()[0],
-        name="retinanet-test",
-        engine="retinanet",
-        package=None,
-        file=weights.name,
-        sha256=by_path.sha256,
-        bytes=len(data),
-        classes=CLASSES,
-    )
+    entry = entry_of(weights, name="retinanet-test", engine="retinanet")
     entries: list[ModelEntry] = [entry, replace(entry, name="wrong", classes=CLASSES[::-1])]
     monkeypatch.setattr("detector.models.list_models", lambda: entries)
     monkeypatch.setattr("detector.models.weights_dir", lambda: weights.parent)

@@ -12,7 +12,7 @@ from detector.classes import ALL_CLASSES
 from detector.errors import ModelError
 from detector.exchange.onnx_format import INPUT, OUTPUT, OnnxHeader
 from detector.exchange.onnx_maths import anchors_array, decode_array
-from detector.models import ModelEntry
+from detector.models import read_bytes
 from detector.onnx_session import OnnxSession, TensorSpec
 from detector.postprocess import Candidates
 from detector.predictor import CallSettings, ViewPredictor
@@ -38,6 +38,7 @@ class OnnxRetinaNet(ViewPredictor[Prepared[NDArray[np.uint8]]]):
     Attributes:
         name: as given.
         class_names: what the labels of its detections mean: the six first, then the others it has.
+        file_classes: the same in the order of the network's outputs, as the file says.
         device: where it runs.
         sha256: of the file.
         config: of the model.
@@ -50,9 +51,10 @@ class OnnxRetinaNet(ViewPredictor[Prepared[NDArray[np.uint8]]]):
     def __init__(self, weights: bytes, *, name: str, device: str = "cpu", threads: int | None = None) -> None:
         header = OnnxHeader.read(weights, name)
         self.config, self._step = header.config, header.step
-        class_names = tuple(known for known in ALL_CLASSES if known in header.class_names)
+        self.file_classes = header.class_names
+        class_names = tuple(known for known in ALL_CLASSES if known in self.file_classes)
         # Which of the network's classes each label is, and the way back.
-        self._rows = np.array([header.class_names.index(known) for known in class_names], dtype=np.int64)
+        self._rows = np.array([self.file_classes.index(known) for known in class_names], dtype=np.int64)
         self._label_of_row = np.argsort(self._rows)
         self._session = OnnxSession(
             weights,
@@ -79,24 +81,7 @@ class OnnxRetinaNet(ViewPredictor[Prepared[NDArray[np.uint8]]]):
             ModelError: when it cannot be read or is no such file.
             DeviceError: when the device is not there.
         """
-        path = Path(path)
-        try:
-            weights = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"the weights must be readable; {path} is not ({error.strerror or error})") from error
-        return cls(weights, name=path.stem, device=device, threads=threads)
-
-    @classmethod
-    def from_entry(cls, entry: ModelEntry, weights: bytes, *, device: str = "cpu", threads: int | None = None) -> Self:
-        """Load a model of the manifest from its file's bytes, which `read_weights` has checked.
-
-        Raises:
-            ModelError: when the manifest names other classes than the file, besides what the constructor raises.
-        """
-        predictor = cls(weights, name=entry.name, device=device, threads=threads)
-        if predictor.class_names != entry.classes:
-            raise ModelError(f"{entry.name} must have the classes {entry.classes}; it has {predictor.class_names}")
-        return predictor
+        return cls(read_bytes(path), name=Path(path).stem, device=device, threads=threads)
 
     def _prepare(self, view: NDArray[np.uint8]) -> Prepared[NDArray[np.uint8]]:
         return prepare(view, self.config.preprocessing, self._step)

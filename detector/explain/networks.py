@@ -18,6 +18,7 @@ from detector.classifier_weights import parse_classifier
 from detector.errors import ModelError, UsageError
 from detector.explain.adapter import with_relu_modules
 from detector.explain.targets import OPEN_NSFW_SIDE, OWN_SCORE, class_index
+from detector.models import read_bytes
 from detector.normalise import Normalisation
 from detector.open_nsfw import CROP, preprocess
 from detector.picture import Picture
@@ -26,7 +27,7 @@ from detector.resnet_thin import load_resnet_thin
 from detector.retinanet import RetinaNet
 from detector.scorers import OPEN_NSFW
 from detector.torch_device import choose_device
-from detector.weight_file import read_bytes, read_file_header
+from detector.weight_file import read_file_header
 from detector.weights import parse_weights
 
 __all__ = ["Explained", "load_explained"]
